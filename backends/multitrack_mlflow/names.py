@@ -1,0 +1,67 @@
+"""Where the records stand in MLflow, both ways. Pure: constants only.
+
+| record | in MLflow |
+|---|---|
+| RunStarted.project | experiment |
+| .name | run name (`info.run_name`, tag `mlflow.runName`) |
+| .user | `info.user_id` and tag `mlflow.user` |
+| .notes | tag `mlflow.note.content` |
+| .parent | tag `mlflow.parentRunId` (the parent's id here), and `multitrack.parent` (its neutral id) |
+| .group, .job_type, .host | tags `multitrack.group`, `multitrack.job_type`, `multitrack.host` |
+| .origin | tag `multitrack.origin`, written centrally |
+| .tags | tags, as they are, `mlflow.*` ones without a row in this table included |
+| CodeVersion .commit .branch .remote .entry_point | tags `mlflow.source.git.commit`, `.branch`, `.repoURL`, `mlflow.source.name` |
+| CodeVersion, all | artifact `multitrack/code.json` (the record's fields, as the journal has them) |
+| DataVersion | a dataset input; its role is the input tag `mlflow.data.context` |
+| DataVersion, all | artifact `multitrack/data/<n>.json`, n = first 8 hexadecimal digits of SHA-256 of name, NUL, role |
+| Hyperparameters | params |
+| Metrics, Points | metrics, with step and time in milliseconds; resource usage has names that start with `system/` |
+| Summary | metrics `summary/NAME` at step 0 for numbers, tags `multitrack.summary.NAME` for text |
+| Environment | artifact `multitrack/environment/<host>.json`, and `multitrack/requirements.txt` |
+| Artifact | artifact of the same name |
+| Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
+| LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream, text |
+| RunFinished | status, end time; .error as tag `multitrack.error` |
+| RunUpdated.deleted | the run's lifecycle stage |
+
+The artifacts under `multitrack/` are read back only where the run carries the tag `multitrack.run_id`; where a tag or dataset input
+disagrees with them, somebody has changed it since, and the tag or input wins.
+"""
+
+from __future__ import annotations
+
+TAG_RUN_NAME = "mlflow.runName"
+TAG_USER = "mlflow.user"
+TAG_NOTE = "mlflow.note.content"
+TAG_PARENT_RUN = "mlflow.parentRunId"
+TAG_SOURCE_NAME = "mlflow.source.name"
+TAG_SOURCE_TYPE = "mlflow.source.type"
+TAG_GIT_COMMIT = "mlflow.source.git.commit"
+TAG_GIT_BRANCH = "mlflow.source.git.branch"
+TAG_GIT_REMOTE = "mlflow.source.git.repoURL"
+TAG_DATA_CONTEXT = "mlflow.data.context"
+
+TAG_GROUP = "multitrack.group"
+TAG_JOB_TYPE = "multitrack.job_type"
+TAG_HOST = "multitrack.host"
+TAG_ERROR = "multitrack.error"
+TAG_SUMMARY = "multitrack.summary."
+TAG_MODEL_ID = "multitrack.model_id"
+
+SYSTEM_METRICS = "system/"
+SUMMARY_METRICS = "summary/"
+
+CODE_FILE = "multitrack/code.json"
+DATA_FILES = "multitrack/data/"
+ENVIRONMENT_FILES = "multitrack/environment/"
+REQUIREMENTS_FILE = "multitrack/requirements.txt"
+CONSOLE_FILES = "multitrack/console/"
+
+STATUS_TO_MLFLOW = {
+    "scheduled": "SCHEDULED",
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "killed": "KILLED",
+}
+STATUS_FROM_MLFLOW = {there: here for here, there in STATUS_TO_MLFLOW.items()}

@@ -1,0 +1,71 @@
+"""The records: everything that multitrack knows about a run is a stream of these."""
+
+from .artifacts import Artifact, Model, ModelScore
+from .base import (
+    FORMAT_VERSION,
+    RUN_ID,
+    ArtifactRef,
+    Ending,
+    Histogram,
+    Microseconds,
+    ParamValue,
+    Record,
+    RunStatus,
+    Step,
+    TaggedValue,
+    Value,
+    new_run_id,
+    new_writer_id,
+    now,
+)
+from .code_version import CodeVersion
+from .codec import UnknownRecord, decode, encode, from_wire, json_schema, read_fields, to_wire
+from .data_version import DataFile, DataVersion
+from .environment import Environment, Gpu
+from .hyperparameters import Hyperparameters
+from .lifecycle import LogLines, Origin, RunFinished, RunStarted, RunUpdated
+from .metrics import MetricDefinition, Metrics, MetricSource, Points, Summary
+
+__all__ = [
+    "FORMAT_VERSION",
+    "RUN_ID",
+    "Artifact",
+    "ArtifactRef",
+    "CodeVersion",
+    "DataFile",
+    "DataVersion",
+    "Ending",
+    "Environment",
+    "Gpu",
+    "Histogram",
+    "Hyperparameters",
+    "LogLines",
+    "MetricDefinition",
+    "MetricSource",
+    "Metrics",
+    "Microseconds",
+    "Model",
+    "ModelScore",
+    "Origin",
+    "ParamValue",
+    "Points",
+    "Record",
+    "RunFinished",
+    "RunStarted",
+    "RunStatus",
+    "RunUpdated",
+    "Step",
+    "Summary",
+    "TaggedValue",
+    "UnknownRecord",
+    "Value",
+    "decode",
+    "encode",
+    "from_wire",
+    "json_schema",
+    "new_run_id",
+    "new_writer_id",
+    "now",
+    "read_fields",
+    "to_wire",
+]
