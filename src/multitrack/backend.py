@@ -158,7 +158,8 @@ class Position:
     """What the **service** holds of a run: not what was handed to an SDK, but what the service has acknowledged."""
 
     batches: int | None
-    """Batches 1 to this one are there. None: the service does not keep count, and what was committed locally decides."""
+    """Batches 1 to this one are there: 0 for a run that was created just now. None: the service holds the run but keeps no count of
+    batches, and what was committed locally decides."""
     marker: str | None = None
     """The text of the run's `TAG_COMPLETE` tag, where the run is there already and has one."""
 
