@@ -1,0 +1,66 @@
+"""What multitrack left among a run's artifacts for itself, read back: documents that complete what MLflow has a place for.
+
+A document that somebody has made unreadable counts as an artifact like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from multitrack.records import CodeVersion, DataVersion, Environment, LogLines, Record
+
+from . import names
+from .decode import document, log_lines
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+class Documents:
+    """The documents of one run, read when they are asked for.
+
+    Args:
+        files: the names of all artifacts of a run of ours; nothing for anybody else's.
+        read: gives an artifact's content.
+
+    Attributes:
+        consumed: the names of the artifacts that have become records.
+    """
+
+    def __init__(self, files: Iterable[str], read: Callable[[str], bytes]) -> None:
+        self._files = sorted(files)
+        self._read = read
+        self.consumed = {names.REQUIREMENTS_FILE}
+
+    def code(self) -> CodeVersion | None:
+        """Return the code version."""
+        return next(self._records(CodeVersion, names.CODE_FILE), None)
+
+    def data(self) -> list[DataVersion]:
+        """Return the data versions."""
+        return list(self._records(DataVersion, names.DATA_FILES, ".json"))
+
+    def environments(self) -> Iterator[Environment]:
+        """Yield the environment of each host."""
+        return self._records(Environment, names.ENVIRONMENT_FILES, ".json")
+
+    def console(self) -> Iterator[LogLines]:
+        """Yield the console output, in the order it was written."""
+        for name in self._named(names.CONSOLE_FILES, ".log"):
+            lines = log_lines(self._read(name))
+            if lines is not None:
+                self.consumed.add(name)
+                yield from lines
+
+    def _records(self, cls: type[RecordType], start: str, suffix: str = "") -> Iterator[RecordType]:
+        for name in self._named(start, suffix):
+            record = document(cls, self._read(name))
+            if record is not None:
+                self.consumed.add(name)
+                yield record
+
+    def _named(self, start: str, suffix: str) -> list[str]:
+        return [
+            name for name in self._files if name.startswith(start) and PurePosixPath(name).suffix == (suffix or PurePosixPath(start).suffix)
+        ]
