@@ -1,0 +1,121 @@
+"""multitrack: record machine-learning experiments once, deliver them to any tracking service.
+
+    import multitrack as mt
+
+    with mt.init(project="digits", params={"lr": 0.1}) as run:
+        run.log({"loss": 0.5}, step=1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .capture import Capture
+    from .errors import (
+        AuthError,
+        BackendError,
+        ConfigError,
+        MigrationError,
+        MissingExtraError,
+        MultitrackError,
+        PermanentError,
+        RecordError,
+        RunExistsError,
+        RunNotFoundError,
+        TransientError,
+        UnknownBackendError,
+    )
+    from .migrate import MigrationReport, migrate
+    from .read import RunView, Series, Store, open
+    from .records import Histogram
+    from .run import Run
+    from .session import current, init
+    from .verify import VerificationReport, verify
+
+_HOMES = {
+    "Capture": "capture",
+    "AuthError": "errors",
+    "BackendError": "errors",
+    "ConfigError": "errors",
+    "MigrationError": "errors",
+    "MissingExtraError": "errors",
+    "MultitrackError": "errors",
+    "PermanentError": "errors",
+    "RecordError": "errors",
+    "RunExistsError": "errors",
+    "RunNotFoundError": "errors",
+    "TransientError": "errors",
+    "UnknownBackendError": "errors",
+    "MigrationReport": "migrate",
+    "migrate": "migrate",
+    "RunView": "read",
+    "Series": "read",
+    "Store": "read",
+    "open": "read",
+    "Histogram": "records",
+    "Run": "run",
+    "current": "session",
+    "init": "session",
+    "VerificationReport": "verify",
+    "verify": "verify",
+}
+
+__all__ = [
+    "AuthError",
+    "BackendError",
+    "Capture",
+    "ConfigError",
+    "Histogram",
+    "MigrationError",
+    "MigrationReport",
+    "MissingExtraError",
+    "MultitrackError",
+    "PermanentError",
+    "RecordError",
+    "Run",
+    "RunExistsError",
+    "RunNotFoundError",
+    "RunView",
+    "Series",
+    "Store",
+    "TransientError",
+    "UnknownBackendError",
+    "VerificationReport",
+    "current",
+    "init",
+    "log",
+    "migrate",
+    "open",
+    "verify",
+]
+
+
+def log(values: Mapping[str, Any], step: float | None = None, *, time: float | datetime | None = None) -> None:
+    """Record metrics in the current run; see `Run.log`.
+
+    Raises:
+        ConfigError: there is no current run.
+        TypeError, ValueError: an argument is wrong; nothing was written.
+    """
+    from .session import current
+
+    current().log(values, step, time=time)
+
+
+def __getattr__(name: str) -> Any:
+    # Names are loaded when they are first used: `import multitrack` stays light in every process that only passes through.
+    import importlib
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,27 @@
+"""The journal: an append-only file of records on the local disk.
+
+It is at once the local JSON backend, the write-ahead log of live runs, and the archive of a migration.
+
+    layout.py   where everything lies      write.py   one writer's file      read.py   a run, from all its writers
+    blobs.py    the artifacts' contents    locks.py   who is alive
+"""
+
+from .blobs import store_file
+from .layout import RunFolder, Store, write_atomically
+from .locks import FileLock, is_locked
+from .read import Journal, Lines, Verdict, WriterFile
+from .write import JournalWriter
+
+__all__ = [
+    "FileLock",
+    "Journal",
+    "JournalWriter",
+    "Lines",
+    "RunFolder",
+    "Store",
+    "Verdict",
+    "WriterFile",
+    "is_locked",
+    "store_file",
+    "write_atomically",
+]

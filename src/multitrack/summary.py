@@ -1,0 +1,93 @@
+"""`run.json`: a run as it stands, for people, for jq, and for listings. Rebuilt from the records whenever they have changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from .journal import Journal, RunFolder, write_atomically
+from .records import to_wire
+from .state import RunState, fold, last_values
+
+_VERSION = 1
+
+
+def summarise(folder: RunFolder) -> dict[str, Any]:
+    """Return what `run.json` says, after bringing it up to date.
+
+    Raises:
+        RecordError: the journal cannot be read.
+        OSError: the file cannot be written.
+    """
+    journal = Journal(folder)
+    sizes = dict(journal.sizes())
+    alive = journal.is_alive()
+    if (known := _read(folder)) is not None and not alive and known["sizes"] == sizes and known["status"] != "running":
+        return known
+    summary = {"version": _VERSION, **describe(_state_of(journal)), "sizes": sizes}
+    write_atomically(folder.summary, orjson.dumps(to_wire(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return summary
+
+
+def read_summary(folder: RunFolder) -> dict[str, Any]:
+    """Like `summarise`, for a store that may be read-only."""
+    with contextlib.suppress(OSError):
+        return summarise(folder)
+    return {"version": _VERSION, **describe(_state_of(Journal(folder))), "sizes": {}}
+
+
+def _read(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        known = orjson.loads(folder.summary.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return known if isinstance(known, dict) and known.get("version") == _VERSION else None
+
+
+def _state_of(journal: Journal) -> RunState:
+    state = fold(journal.records())
+    verdict = journal.verdict()
+    state.status, state.ended = verdict.status, verdict.ended
+    return state
+
+
+def describe(state: RunState) -> dict[str, Any]:
+    """Return a run's state in terms of JSON: times as ISO 8601, of each metric the number of points and the value that stands for it."""
+    last: Mapping[str, Any] = last_values(state)
+    return {
+        "id": state.id,
+        "project": state.project,
+        "name": state.name,
+        "status": state.status,
+        "started": iso_time(state.started),
+        "started_us": state.started,
+        "ended": iso_time(state.ended),
+        "ended_us": state.ended,
+        "deleted": state.deleted,
+        "error": state.error,
+        "user": state.user,
+        "host": state.host,
+        "group": state.group,
+        "job_type": state.job_type,
+        "parent": state.parent,
+        "notes": state.notes,
+        "tags": state.tags,
+        "params": state.params,
+        "summary": dict(last),
+        "metrics": {name: len(series) for name, series in state.metrics.items()},
+        "data": [{"name": data.name, "role": data.role, "digest": data.digest, "uri": data.uri} for data in state.data.values()],
+        "code": {"commit": state.code.commit, "branch": state.code.branch, "dirty": state.code.dirty} if state.code else None,
+        "artifacts": {name: artifact.size for name, artifact in state.artifacts.items()},
+    }
+
+
+def iso_time(microseconds: int | None) -> str | None:
+    """Return a time as ISO 8601, UTC."""
+    if microseconds is None:
+        return None
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat().replace("+00:00", "Z")
