@@ -66,9 +66,16 @@ class UnknownRecord(Record):
 
 
 def encode(record: Record, seq: int) -> bytes:
-    """Return the record as one line of UTF-8 JSON, with its line end."""
-    wire = to_wire(read_fields(record))
-    return orjson.dumps({"kind": record.kind, "seq": seq, **wire}, option=orjson.OPT_APPEND_NEWLINE)
+    """Return the record as one line of UTF-8 JSON, with its line end.
+
+    Raises:
+        RecordError: a value has no type that can be recorded, or is nested too deep [orjson: 254 levels].
+    """
+    try:
+        wire = to_wire(read_fields(record))
+        return orjson.dumps({"kind": record.kind, "seq": seq, **wire}, option=orjson.OPT_APPEND_NEWLINE)
+    except (orjson.JSONEncodeError, RecursionError) as error:
+        raise RecordError(f"a {record.kind} record cannot be written: {error}") from None
 
 
 def decode(line: bytes | str) -> tuple[int, Record]:
@@ -81,7 +88,7 @@ def decode(line: bytes | str) -> tuple[int, Record]:
         wire = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise RecordError(f"not a line of JSON: {error}") from None
-    if not isinstance(wire, dict) or not isinstance(wire.get("seq"), int) or not isinstance(wire.get("kind"), str):
+    if not isinstance(wire, dict) or type(wire.get("seq")) is not int or not isinstance(wire.get("kind"), str):
         raise RecordError("not a record: `kind` or `seq` is missing")
     marked = b'"$"' in line if isinstance(line, bytes) else '"$"' in line
     fields = {key: from_wire(value) for key, value in wire.items()} if marked else wire
@@ -155,7 +162,7 @@ def from_wire(value: Any) -> Any:
         if tag == "int":
             return _int_from_text(value["v"])
         if tag == "text":
-            return base64.b64decode(value["b64"]).decode("utf-8", "surrogatepass")
+            return base64.b64decode(value["b64"], validate=True).decode("utf-8", "surrogatepass")
         if tag == "map":
             return {from_wire(key): from_wire(item) for key, item in value["v"]}
         fields = {key: from_wire(item) for key, item in value.items() if key != "$"}
@@ -209,11 +216,31 @@ def json_schema(kind: str | None = None) -> dict[str, Any]:
         definitions[cls.__name__] = schema
     for schema in definitions.values():
         schema.pop("additionalProperties", None) if schema.get("additionalProperties") is False else None
+        for name, field in schema.get("properties", {}).items():
+            schema["properties"][name] = field if name in ("kind", "seq") else _or_tagged(field)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in types.values()],
-        "$defs": dict(sorted(definitions.items())),
+        "$defs": {**dict(sorted(definitions.items())), "Tagged": _TAGGED_SCHEMA},
     }
 
 
+def _or_tagged(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field that may hold, in the place of any text, number or mapping, a tagged object."""
+    inner = {key: schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), dict)}
+    schema = {**schema, **{key: _or_tagged(value) for key, value in inner.items()}}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_or_tagged(choice) for choice in schema["anyOf"]]}
+    if schema.get("type") not in ("string", "integer", "number", "object") or schema.keys() & {"enum", "const", "pattern"}:
+        return schema
+    words: dict[str, Any] = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
+    return {**words, "anyOf": [schema, {"$ref": "#/$defs/Tagged"}]}
+
+
+_TAGGED_SCHEMA = {
+    "type": "object",
+    "description": "A value that JSON has no word for: NaN, an infinity, an int beyond 64 bits, text with lone surrogates, ...",
+    "properties": {"$": {"type": "string"}},
+    "required": ["$"],
+}
 _SEQ_SCHEMA = {"type": "integer", "minimum": 0, "description": "The record's place among those of its writer."}

@@ -1,0 +1,19 @@
+"""A run as its records make it: `fold` brings the records together, `to_records` takes the run apart, `compare` tells two apart."""
+
+from .canonical import points_of, to_records
+from .compare import Difference, compare
+from .fold import RunState, Series, fold, merge_params
+from .views import last_values, merge_equal_points
+
+__all__ = [
+    "Difference",
+    "RunState",
+    "Series",
+    "compare",
+    "fold",
+    "last_values",
+    "merge_equal_points",
+    "merge_params",
+    "points_of",
+    "to_records",
+]

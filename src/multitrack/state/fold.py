@@ -1,0 +1,213 @@
+"""A run as its records make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..records import (
+    Artifact,
+    CodeVersion,
+    DataVersion,
+    Environment,
+    Hyperparameters,
+    LogLines,
+    MetricDefinition,
+    Metrics,
+    MetricSource,
+    Microseconds,
+    Model,
+    Origin,
+    Points,
+    Record,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    RunUpdated,
+    Summary,
+)
+
+
+@dataclass(slots=True)
+class Series:
+    """All points of one metric, in the order in which they arrived: columns of the same length."""
+
+    steps: list[int | float | None] = field(default_factory=list)
+    times: list[Microseconds] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    """bool, int, float, str, Histogram or ArtifactRef."""
+    source: MetricSource = "user"
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run. Times are microseconds since the epoch, UTC."""
+
+    id: str = ""
+    """Empty as long as no RunStarted was read."""
+    project: str = ""
+    name: str | None = None
+    group: str | None = None
+    job_type: str | None = None
+    parent: str | None = None
+    tags: dict[str, str | None] = field(default_factory=dict)
+    notes: str | None = None
+    user: str | None = None
+    host: str | None = None
+    origin: Origin | None = None
+    status: RunStatus = "running"
+    """`running` until a RunFinished says otherwise. That a writer has vanished is known to the journal, not to the records."""
+    started: Microseconds | None = None
+    ended: Microseconds | None = None
+    error: str | None = None
+    deleted: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+    """Nested as the user nests them."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """What was set explicitly; see `last_values` for what to show."""
+    metrics: dict[str, Series] = field(default_factory=dict)
+    definitions: dict[str, MetricDefinition] = field(default_factory=dict)
+    code: CodeVersion | None = None
+    data: dict[tuple[str, str | None], DataVersion] = field(default_factory=dict)
+    """By name and role."""
+    environments: dict[str | None, Environment] = field(default_factory=dict)
+    """By host."""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    """By id."""
+    console: list[tuple[Microseconds, str, str]] = field(default_factory=list)
+    """(time, stream, line)."""
+    unknown: list[Record] = field(default_factory=list)
+    """Records of kinds that only a newer version knows."""
+
+
+def fold(records: Iterable[Record], into: RunState | None = None) -> RunState:
+    """Return the run that the records make, in reading order; `into`, which is changed, where reading goes on.
+
+    Of several RunStarted (one for each writer) the first says who the run is, and the earliest when it started.
+    """
+    state = RunState() if into is None else into
+    for record in records:
+        take = _TAKE.get(type(record))
+        if take is None:
+            state.unknown.append(record)
+        else:
+            take(state, record)
+    return state
+
+
+def _take_start(state: RunState, record: RunStarted) -> None:
+    state.started = record.time if state.started is None else min(state.started, record.time)
+    if state.id:
+        return
+    for name in ("id", "project", "name", "group", "job_type", "parent", "notes", "user", "host", "origin"):
+        setattr(state, name, getattr(record, name))
+    state.tags.update(record.tags)
+
+
+def _take_update(state: RunState, record: RunUpdated) -> None:
+    for name in ("name", "group", "job_type", "notes", "deleted"):
+        value = getattr(record, name)
+        if value is not None:
+            setattr(state, name, value)
+    for tag in record.removed_tags:
+        state.tags.pop(tag, None)
+    state.tags.update(record.tags)
+    if record.status is not None:
+        state.status, state.ended, state.error = record.status, None, None
+
+
+def _take_end(state: RunState, record: RunFinished) -> None:
+    state.status, state.ended, state.error = record.status, record.time, record.error
+
+
+def _take_params(state: RunState, record: Hyperparameters) -> None:
+    merge_params(state.params, record.values)
+
+
+def merge_params(into: dict[str, Any], values: dict[str, Any]) -> None:
+    """Bring params together: a mapping merges into a mapping, anything else replaces what stood there."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            inner = into.get(key)
+            if not isinstance(inner, dict):
+                inner = into[key] = {}
+            merge_params(inner, value)
+        else:
+            into[key] = value
+
+
+def _take_row(state: RunState, record: Metrics) -> None:
+    step, time, metrics = record.step, record.time, state.metrics
+    for name, value in record.values.items():
+        series = metrics.get(name)
+        if series is None:
+            series = metrics[name] = Series(source=record.source)
+        series.steps.append(step)
+        series.times.append(time)
+        series.values.append(value)
+
+
+def _take_column(state: RunState, record: Points) -> None:
+    series = state.metrics.get(record.name)
+    if series is None:
+        series = state.metrics[record.name] = Series(source=record.source)
+    series.steps.extend([None] * len(record.times) if record.steps is None else record.steps)
+    series.times.extend(record.times)
+    series.values.extend(record.values)
+
+
+def _take_summary(state: RunState, record: Summary) -> None:
+    state.summary.update(record.values)
+
+
+def _take_definition(state: RunState, record: MetricDefinition) -> None:
+    state.definitions.pop(record.name, None)  # the latest comes last
+    state.definitions[record.name] = record
+
+
+def _take_code(state: RunState, record: CodeVersion) -> None:
+    state.code = record
+
+
+def _take_data(state: RunState, record: DataVersion) -> None:
+    state.data[record.name, record.role] = record
+
+
+def _take_environment(state: RunState, record: Environment) -> None:
+    state.environments[record.host] = record
+
+
+def _take_artifact(state: RunState, record: Artifact) -> None:
+    state.artifacts[record.name] = record
+
+
+def _take_model(state: RunState, record: Model) -> None:
+    state.models[record.id] = record
+
+
+def _take_lines(state: RunState, record: LogLines) -> None:
+    stream = record.stream
+    state.console.extend((time, stream, line) for time, line in zip(record.times, record.lines, strict=False))
+
+
+_TAKE: dict[type[Record], Callable[[RunState, Any], None]] = {
+    RunStarted: _take_start,
+    RunUpdated: _take_update,
+    RunFinished: _take_end,
+    Hyperparameters: _take_params,
+    Metrics: _take_row,
+    Points: _take_column,
+    Summary: _take_summary,
+    MetricDefinition: _take_definition,
+    CodeVersion: _take_code,
+    DataVersion: _take_data,
+    Environment: _take_environment,
+    Artifact: _take_artifact,
+    Model: _take_model,
+    LogLines: _take_lines,
+}
