@@ -73,7 +73,7 @@ class Resolver:
                 raise ConfigError(f"{origin}: {error}") from None
         if isinstance(entry, Address):
             return self._from_address(entry, origin)
-        raise ConfigError(f"{origin}: a backend is named by a text or a table, not by a {type(entry).__name__}")
+        raise ConfigError(f"{origin}: a backend is named by a text or a table, not by something of type {type(entry).__name__}")
 
     def is_store(self, target: Target) -> bool:
         """Return whether a target is the local store itself."""
@@ -102,9 +102,7 @@ class Resolver:
             raise ConfigError(f"{backend.origin}: {name!r} is the name of a backend; a target of {backend.value!r} needs another name")
         if backend is None:
             if name not in backend_names():
-                raise ConfigError(
-                    f'{self.sources.place_of(name)}: the target {name!r} names no backend: add backend = "mlflow" or another'
-                )
+                raise ConfigError(f'{self.sources.place_of(name)}: the target {name!r} names no backend: add backend = "mlflow" or another')
             backend = Found(name, DEFAULT)
         if not isinstance(backend.value, str):
             raise ConfigError(f"{backend.origin}: backend is a text, not {backend.value!r}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..address import LOCAL
+from ..address import LOCAL, hide_credentials
 from ..errors import ConfigError
 from .files import find_project_root
 from .sources import DEFAULT, Found, Origin, Sources, capitals
@@ -30,8 +30,8 @@ class Settings:
     finish_timeout: float
     """Seconds; may be infinite."""
     run_id: str | None
-    backends: tuple[Any, ...]
-    """As they were written."""
+    backends: tuple[str, ...]
+    """As they were written; of a table or an object, its name."""
     targets: tuple[Target, ...]
     """Where runs are delivered besides the local store, which is never among them; empty in mode `disabled`."""
     notices: tuple[str, ...]
@@ -85,6 +85,7 @@ def load_settings(
     if found["finish_timeout"] is None:
         values["finish_timeout"] = default_finish_timeout(env)
     targets = _resolve_targets(values, origins["backends"], sources)
+    values["backends"] = tuple(map(_spell, values["backends"]))
     names = {capitals(name): name for name in (*sources.target_names(), *(target.name for target in targets))}
     return Settings(**values, targets=targets, notices=_notices(env, names), origins=origins, sources=sources)
 
@@ -110,6 +111,14 @@ def _resolve_targets(values: Mapping[str, Any], origin: Origin, sources: Sources
             f"{origin}: the backend object {objects[0]!r} lives in this process only: use mode='inline', or name it by its address"
         )
     return targets
+
+
+def _spell(entry: Any) -> str:
+    if isinstance(entry, str):
+        return hide_credentials(entry)
+    if isinstance(entry, Mapping):  # never the table itself: it may hold secrets
+        return str(entry.get("name") or entry.get("backend"))
+    return str(getattr(entry, "name", entry))
 
 
 def _notices(env: Mapping[str, str], targets: dict[str, str]) -> tuple[str, ...]:

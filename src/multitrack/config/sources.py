@@ -138,9 +138,7 @@ def _check_keys(file: ConfigFile) -> None:
     for name, table in targets.items():
         _check_target(file, name, table)
         if (other := seen.setdefault(capitals(name), name)) != name:
-            raise ConfigError(
-                f"{file.place('targets', name)}: the variables of the targets {other!r} and {name!r} would have the same names"
-            )
+            raise ConfigError(f"{file.place('targets', name)}: the targets {other!r} and {name!r} would share their variables")
 
 
 def _check_target(file: ConfigFile, name: str, table: Any) -> None:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 
@@ -65,9 +66,8 @@ class Target:
         if self.lost_secrets:
             prefix = variable_prefix(self.name)
             variables = ", ".join(prefix + secret.upper() for secret in self.lost_secrets)
-            raise ConfigError(
-                f"the target {self.name!r} had {', '.join(self.lost_secrets)} given in code, which is never stored: set {variables}"
-            )
+            lost = ", ".join(self.lost_secrets)
+            raise ConfigError(f"the target {self.name!r} had its {lost} given in code, and secrets are never stored: set {variables}")
         return load_backend(self.backend)(self.location, self.settings)
 
     def public(self) -> dict[str, Any]:
@@ -175,7 +175,8 @@ def check_secret(target: str, key: str, backend: type[Backend], origin: Origin) 
 
 def takes_text(info: FieldInfo) -> bool:
     """Return whether a setting is a text, so that a variable's value is never read as JSON."""
-    return _mentions(info.annotation, str) or _mentions(info.annotation, SecretStr)
+    choices = get_args(info.annotation) if get_origin(info.annotation) in (Union, UnionType) else (info.annotation,)
+    return any(choice in (str, SecretStr) for choice in choices)
 
 
 def explain(error: ValidationError, secrets: tuple[str, ...]) -> tuple[str, str]:
@@ -195,9 +196,7 @@ def _validate(target: str, backend: type[Backend], values: Mapping[str, Any]) ->
         return backend.settings_type.model_validate(values)
     except ValidationError as error:
         _, reason = explain(error, secret_fields(backend.settings_type))
-        raise ConfigError(
-            f"the settings of the target {target!r}, as saved, do not fit the {backend.label} backend: {reason}"
-        ) from None
+        raise ConfigError(f"the settings of the target {target!r}, as saved, do not fit the {backend.label} backend: {reason}") from None
 
 
 def _mentions(annotation: Any, kind: type) -> bool:
