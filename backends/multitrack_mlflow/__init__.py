@@ -66,7 +66,7 @@ class MLflowBackend(Backend):
 
     def check(self) -> str:
         """Ask for one experiment; return a line like `MLflow 3.17.2 at http://127.0.0.1:5000, as alice`."""
-        from .client import check
+        from .check import check
 
         return check(*self._where)
 

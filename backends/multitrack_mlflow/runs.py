@@ -1,0 +1,111 @@
+"""Finding and making runs at MLflow by their neutral id. Everything here may raise what MLflow's client raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multitrack.backend import TAG_PARENT, TAG_RUN_ID
+from multitrack.errors import PermanentError
+from multitrack.records import RunStarted
+
+from . import names
+from .client import store_of
+from .encode import run_name, run_user, start_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENTS_PER_SEARCH = 200
+"""How many experiments one search goes through."""
+
+
+def ensure_experiment(client: MlflowClient, project: str) -> str:
+    """Return the id of the project's experiment, which is made where there is none.
+
+    Raises:
+        PermanentError: the experiment is among the deleted ones, which keep their names.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(project)
+    if found is None:
+        try:
+            return str(client.create_experiment(project))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(project) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise PermanentError(
+            f"the experiment {project!r} is deleted in MLflow, and its name is still taken; restore it with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or remove it for good with `mlflow gc`"
+        )
+    return str(found.experiment_id)
+
+
+def find_run(client: MlflowClient, experiments: Sequence[str], run_id: str) -> Any:
+    """Return the run (`mlflow.entities.Run`, deleted or not) that carries the neutral id, None when these experiments have none."""
+    return next(_search(client, experiments, f"tags.`{TAG_RUN_ID}` = '{run_id}'", max_results=1), None)
+
+
+def find_parent(client: MlflowClient, experiment: str, parent: str) -> str | None:
+    """Return the MLflow id of the run with the neutral id `parent`: from the same experiment, else from any."""
+    found = find_run(client, [experiment], parent)
+    if found is None:
+        others = [id_ for id_ in _all_experiments(client) if id_ != experiment]
+        searches = (others[start : start + EXPERIMENTS_PER_SEARCH] for start in range(0, len(others), EXPERIMENTS_PER_SEARCH))
+        found = next((run for some in searches if (run := find_run(client, some, parent))), None)
+    return None if found is None else str(found.info.run_id)
+
+
+def adopt_children(client: MlflowClient, experiment: str, parent: RunStarted, native_id: str) -> None:
+    """Tell the experiment's runs that came before their parent where it is."""
+    for child in _search(client, [experiment], f"tags.`{TAG_PARENT}` = '{parent.id}'", max_results=1000):
+        if names.TAG_PARENT_RUN not in child.data.tags and child.info.lifecycle_stage == "active":
+            client.set_tag(child.info.run_id, names.TAG_PARENT_RUN, native_id)
+
+
+def create_run(client: MlflowClient, experiment: str, run: RunStarted, parent: str | None) -> Any:
+    """Return a new run (`mlflow.entities.Run`), tags and all, in one request: a crash leaves all of it or nothing.
+
+    Not through the client, which takes a start at the epoch for none.
+    """
+    from mlflow.entities import RunTag
+
+    tags = start_tags(run)
+    if parent is not None:
+        tags[names.TAG_PARENT_RUN] = parent
+    return store_of(client).create_run(
+        experiment_id=experiment,
+        user_id=run_user(run),
+        start_time=max(run.time // 1000, 0),
+        tags=[RunTag(name, value) for name, value in tags.items()],
+        run_name=run_name(run),
+    )
+
+
+def _search(client: MlflowClient, experiments: Sequence[str], condition: str, max_results: int) -> Iterator[Any]:
+    from mlflow.entities import ViewType
+
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            list(experiments), filter_string=condition, run_view_type=ViewType.ALL, max_results=max_results, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _all_experiments(client: MlflowClient) -> Iterator[str]:
+    from mlflow.entities import ViewType
+
+    token: str | None = None
+    while True:
+        page = client.search_experiments(view_type=ViewType.ALL, max_results=1000, page_token=token)
+        yield from (str(experiment.experiment_id) for experiment in page)
+        token = page.token
+        if not token:
+            return

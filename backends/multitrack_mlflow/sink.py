@@ -1,0 +1,253 @@
+"""The sink: one run at MLflow.
+
+Everything is written by synchronous calls, so what has returned is acknowledged. Writing twice counts once by what MLflow keys on:
+points by (metric, time, step, value), params and tags by name, files by path, data sets by (name, digest), models by a tag of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Position, Rejection, Sink
+from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
+from multitrack.records import RunStarted
+
+from . import names
+from .client import connect, store_of, translated
+from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, why_not_a_file_name
+from .location import folder_of
+from .models import LoggedModels
+from .runs import adopt_children, create_run, ensure_experiment, find_parent, find_run
+from .settings import MLflowSettings
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REQUESTS = 2
+"""Requests at a time to a server, where a batch needs more than one."""
+
+Item = TypeVar("Item")
+
+
+class MLflowSink(Sink):
+    """One run at one MLflow store."""
+
+    def __init__(self, location: str, settings: MLflowSettings) -> None:
+        self._location = location
+        self._settings = settings
+        self._is_web = location.startswith(("http://", "https://"))
+        self._uploads = Uploads()
+        self._pool: ThreadPoolExecutor | None = None
+        self._console: tuple[int, dict[Line, str]] = (0, {})
+
+    # -- the contract -----------------------------------------------------------------------------------------------------
+
+    def open(self, run: RunStarted) -> Position:
+        """Find the run by its neutral id in the project's experiment, or create it.
+
+        Raises:
+            PermanentError: the experiment is deleted, or the location is a folder.
+        """
+        if folder_of(self._location) is not None:
+            raise PermanentError(
+                f"{self._location} is a folder of runs (MLflow's file store), which multitrack reads but does not write: MLflow has closed "
+                "it, and counts a point that is sent again twice; write to sqlite:///FILE, and move old runs with `mlflow migrate-filestore`"
+            )
+        self._client = connect(self._location, self._settings)
+        with translated(f"opening the run in experiment {run.project!r}"):
+            return self._open(run)
+
+    def write(self, batch: Batch) -> Sequence[Rejection]:
+        """Write a batch; every part of it has been acknowledged when this returns."""
+        content = encode_entries(batch.entries)
+        self._make_active()
+        self._update_run(content)
+        scores = self._write_models(content)
+        self._log([*calls(content.metrics, content.params, content.tags), *scores])
+        self._remove_tags(name for name, value in content.tags.items() if value is None)
+        self._log_data(content)
+        rejections = self._upload_all(content, batch)
+        with translated("finishing the models"):
+            for _, model in content.models:
+                self._models.finalize(model)
+        return rejections
+
+    def flush(self) -> Position:
+        """Return at once: nothing is ever under way between calls, and MLflow keeps no count."""
+        return Position(batches=None)
+
+    def finish(self, conclusion: Conclusion) -> None:
+        """Upload the files, set status and end time, find a parent that was not there yet, and set the tags last of all."""
+        self._make_active()
+        self._each(lambda item: self._upload(*item), conclusion.files.items())
+        with translated("ending the run"):
+            self._link_parent()
+            self._end(conclusion)
+        tags: dict[str, str | None] = {**conclusion.tags}
+        if conclusion.error is not None:
+            self._log(calls((), {}, {names.TAG_ERROR: error_tag(conclusion.error)}))
+        self._log(calls((), {}, tags))
+        if conclusion.deleted:
+            with translated("deleting the run"):
+                self._client.delete_run(self._run_id)
+            self._is_deleted = True
+
+    def url(self) -> str | None:
+        """Return the run's page on the server."""
+        return f"{self._location}/#/experiments/{self._experiment}/runs/{self._run_id}" if self._is_web else None
+
+    def close(self) -> None:
+        """Remove what lies on the disk, and end the threads."""
+        self._uploads.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+
+    # -- the run ------------------------------------------------------------------------------------------------------------
+
+    def _open(self, run: RunStarted) -> Position:
+        self._run = run
+        self._experiment = ensure_experiment(self._client, run.project)
+        found = find_run(self._client, [self._experiment], run.id)
+        self._has_parent = run.parent is None or (found is not None and names.TAG_PARENT_RUN in found.data.tags)
+        if found is not None:
+            self._take(found)
+            return Position(batches=None, marker=found.data.tags.get(TAG_COMPLETE))
+        parent = find_parent(self._client, self._experiment, run.parent) if run.parent is not None else None
+        self._has_parent = run.parent is None or parent is not None
+        self._take(create_run(self._client, self._experiment, run, parent))
+        self._models.assume_none()
+        adopt_children(self._client, self._experiment, run, self._run_id)
+        return Position(batches=0)
+
+    def _take(self, run: Any) -> None:
+        self._run_id = str(run.info.run_id)
+        self._is_deleted = run.info.lifecycle_stage != "active"
+        self._models = LoggedModels(self._client, self._experiment, self._run_id)
+
+    def _make_active(self) -> None:
+        """Take the run out of the deleted ones, which MLflow does not write to. `finish` puts it back if it belongs there."""
+        if self._is_deleted:
+            with translated("restoring the run"):
+                self._client.restore_run(self._run_id)
+            self._is_deleted = False
+
+    def _link_parent(self) -> None:
+        if not self._has_parent and self._run.parent is not None:
+            parent = find_parent(self._client, self._experiment, self._run.parent)
+            if parent is not None:
+                self._client.set_tag(self._run_id, names.TAG_PARENT_RUN, parent)
+                self._has_parent = True
+
+    def _update_run(self, content: Content) -> None:
+        if content.run_name is not None or content.status is not None:
+            with translated("updating the run"):
+                store_of(self._client).update_run_info(self._run_id, _status(content.status), None, content.run_name)
+
+    def _end(self, conclusion: Conclusion) -> None:
+        """Set status and end. Not through the client, which prints to stdout and takes no end, or one at the epoch, for now."""
+        status = names.STATUS_TO_MLFLOW.get(conclusion.status, "FAILED")
+        ended = conclusion.status not in {"running", "scheduled"}
+        end = max(conclusion.time // 1000, 0) if ended and conclusion.time is not None else None
+        store_of(self._client).update_run_info(self._run_id, _status(status), end, None)
+
+    # -- what the run holds ---------------------------------------------------------------------------------------------------
+
+    def _log(self, all_calls: Iterable[Call]) -> None:
+        store, run_id = store_of(self._client), self._run_id
+
+        def log(call: Call) -> None:
+            metrics, params, tags = call
+            with translated("logging a batch"):
+                store.log_batch(run_id=run_id, metrics=metrics, params=params, tags=tags)
+
+        self._each(log, all_calls)
+
+    def _remove_tags(self, removed: Iterable[str]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        for name in removed:
+            with translated(f"removing the tag {name!r}"):
+                try:
+                    self._client.delete_tag(self._run_id, name)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                        raise
+
+    def _log_data(self, content: Content) -> None:
+        if content.datasets:
+            with translated("logging data sets"):
+                self._client.log_inputs(self._run_id, datasets=content.datasets)
+
+    def _write_models(self, content: Content) -> list[Call]:
+        scores: list[Call] = []
+        for _, model in content.models:
+            with translated(f"logging the model {model.name!r}"):
+                scores += self._models.write(model)
+        return scores
+
+    # -- files ----------------------------------------------------------------------------------------------------------------
+
+    def _upload_all(self, content: Content, batch: Batch) -> list[Rejection]:
+        files: list[tuple[str, Path | bytes]] = [*content.documents.items()]
+        rejections = []
+        for name, (entry, artifact) in content.artifacts.items():
+            reason = why_not_a_file_name(name)
+            if reason is not None:
+                rejections.append(Rejection(entry.writer, entry.seq, reason))
+            elif artifact.sha256 is not None:
+                files.append((name, batch.files(artifact)))
+        if content.console:
+            files.append((console_file(batch.number), self._console_of(batch.number, content.console)))
+        self._each(lambda item: self._upload(*item), files)
+        return rejections
+
+    def _console_of(self, number: int, lines: dict[Line, str]) -> bytes:
+        """Return the console file of a batch: with what earlier parts of it brought, when it is written in parts."""
+        known = self._console[1] if self._console[0] == number else {}
+        self._console = (number, {**known, **lines})
+        return "".join(self._console[1].values()).encode("utf-8", "surrogatepass")
+
+    def _upload(self, name: str, content: Path | bytes) -> None:
+        with translated(f"uploading {name!r}"):
+            owner = self._models.owner(name)
+            target = name if owner is None else owner[1]
+            with self._uploads.named(target, content) as (local, folder):
+                if owner is None:
+                    self._client.log_artifact(self._run_id, local, folder)
+                else:
+                    self._client.log_model_artifact(owner[0], local, folder)
+
+    # -- several requests at a time -------------------------------------------------------------------------------------------
+
+    def _each(self, do: Callable[[Item], None], items: Iterable[Item]) -> None:
+        """Do it for every item, a few at a time where a server is asked.
+
+        Raises:
+            BackendError: the one of several that must be heeded first: a refused login, then an outage, then a refused item.
+        """
+        items = list(items)
+        if len(items) < 2 or not self._is_web:
+            for item in items:
+                do(item)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="multitrack-mlflow")
+        failures = [error for future in [self._pool.submit(do, item) for item in items] if (error := future.exception()) is not None]
+        if failures:
+            raise min(failures, key=_urgency)
+
+
+def _status(status: str | None) -> Any:
+    from mlflow.entities import RunStatus
+
+    return None if status is None else RunStatus.from_string(status)
+
+
+def _urgency(error: BaseException) -> int:
+    kinds: tuple[type[BackendError], ...] = (AuthError, TransientError, PermanentError)
+    return next((rank for rank, kind in enumerate(kinds) if isinstance(error, kind)), -1)
