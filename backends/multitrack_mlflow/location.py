@@ -17,7 +17,6 @@ from .settings import MLflowSettings
 
 DATABASES = ("postgresql", "mysql", "mssql", "sqlite")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
-_OWN_SCHEMES = frozenset({"http", "https", "file", "databricks", *DATABASES})
 _PLUGIN_GROUP = "mlflow.tracking_store"
 _SECRET_KEYS = frozenset({"password", "passwd", "pwd", "odbc_connect", "sslpassword"})
 """Keys of a database URL's query that hold a secret or may."""
@@ -51,22 +50,23 @@ def resolve(location: str | None, base: Path) -> str:
 def _checked(location: str, base: Path) -> str:
     if location.startswith((".", "/", "~")):
         return _folder(location, base)
-    if location == "databricks":
-        return location
     match = _SCHEME.fullmatch(location)
     scheme, rest = (match[1].lower(), match[2]) if match else ("", "")
     if scheme == "file":
-        return _folder(urlsplit(location).path or location.partition(":")[2], base)
+        return _folder(urlsplit(location).path, base)
     if scheme in {"http", "https"}:
         return _web(location)
-    dialect = scheme.partition("+")[0]
-    if dialect == "sqlite":
+    if scheme.partition("+")[0] == "sqlite":
         return _sqlite(location, base)
-    if dialect in DATABASES and rest.startswith("//"):
-        return location
-    if (scheme == "databricks" and rest.startswith("//")) or (scheme not in _OWN_SCHEMES and scheme in _plugin_schemes()):
-        return location
-    raise ConfigError(f"mlflow: {location!r} is no MLflow location.{_guess(location, scheme)} Known forms: {FORMS}")
+    if not _is_taken_as_it_is(location, scheme, rest):
+        raise ConfigError(f"mlflow: {location!r} is no MLflow location.{_guess(location, scheme)} Known forms: {FORMS}")
+    return location
+
+
+def _is_taken_as_it_is(location: str, scheme: str, rest: str) -> bool:
+    if scheme.partition("+")[0] in {*DATABASES, "databricks"}:
+        return rest.startswith("//") and len(rest) > 2
+    return location == "databricks" or scheme in _plugin_schemes()
 
 
 def _folder(path: str, base: Path) -> str:

@@ -45,7 +45,7 @@ class LoggedModels:
         if found is None:
             if model.role == "input":
                 raise PermanentError(
-                    f"the model {model.name!r} ({model.id}) that the run used is not at this MLflow; deliver its run first"
+                    f"the model {model.name!r} ({model.id}) that the run used is not there; deliver the run that made it first"
                 )
             found = self._create(model)
         elif model.role == "output":

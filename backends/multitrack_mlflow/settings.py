@@ -22,7 +22,7 @@ class MLflowSettings(BackendSettings):
     )
     password: SecretStr | None = Field(
         default=None,
-        description="Password for basic authentication, or of the database's user; a PostgreSQL client also reads PGPASSWORD and ~/.pgpass.",
+        description="Password for basic authentication, or of the database's user; PostgreSQL also reads PGPASSWORD and ~/.pgpass.",
         json_schema_extra={"env": ["MLFLOW_TRACKING_PASSWORD"]},
     )
     token: SecretStr | None = Field(
@@ -40,7 +40,7 @@ class MLflowSettings(BackendSettings):
     timeout: int | None = Field(
         default=None,
         ge=1,
-        description="Seconds to wait for an answer (default 60). With several MLflow targets in one process the longest one counts for all.",
+        description="Seconds to wait for an answer (default 60). With several MLflow targets in one process the longest counts.",
         json_schema_extra={"env": ["MLFLOW_HTTP_REQUEST_TIMEOUT"]},
     )
     retries: int | None = Field(
@@ -49,7 +49,7 @@ class MLflowSettings(BackendSettings):
         le=9,
         description=(
             "How often MLflow's client tries again before multitrack's own, longer back-off begins (default 1). "
-            "With several MLflow targets in one process the largest number counts for all."
+            "With several MLflow targets in one process the largest number counts."
         ),
         json_schema_extra={"env": ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]},
     )

@@ -7,9 +7,9 @@ points by (metric, time, step, value), params and tags by name, files by path, d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Position, Rejection, Sink
 from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
@@ -23,9 +23,6 @@ from .models import LoggedModels
 from .runs import adopt_children, create_run, ensure_experiment, find_parent, find_run
 from .settings import MLflowSettings
 from .uploads import Uploads
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 REQUESTS = 2
 """Requests at a time to a server, where a batch needs more than one."""
@@ -54,8 +51,8 @@ class MLflowSink(Sink):
         """
         if folder_of(self._location) is not None:
             raise PermanentError(
-                f"{self._location} is a folder of runs (MLflow's file store), which multitrack reads but does not write: MLflow has closed "
-                "it, and counts a point that is sent again twice; write to sqlite:///FILE, and move old runs with `mlflow migrate-filestore`"
+                f"{self._location} is a folder of runs (MLflow's file store), which multitrack reads but does not write: "
+                "MLflow has closed it, and counts a point that is sent again twice; write to sqlite:///FILE, and move old runs with `mlflow migrate-filestore`"
             )
         self._client = connect(self._location, self._settings)
         with translated(f"opening the run in experiment {run.project!r}"):
@@ -237,7 +234,12 @@ class MLflowSink(Sink):
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="multitrack-mlflow")
-        failures = [error for future in [self._pool.submit(do, item) for item in items] if (error := future.exception()) is not None]
+        futures = [self._pool.submit(do, item) for item in items]
+        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        wait(futures)
+        failures = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
         if failures:
             raise min(failures, key=_urgency)
 
