@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import orjson
 
 from multitrack.backend import RESERVED_TAGS, TAG_COMPLETE, Batch, Conclusion, Entry, Position, Rejection, Sink
 from multitrack.errors import ConfigError, PermanentError, RecordError, TransientError
-from multitrack.journal import FileLock, RunFolder, Store, WriterFile, store_file, write_atomically
-from multitrack.records import FORMAT_VERSION, Artifact, Record, RunStarted, encode, now
+from multitrack.journal import RunFolder, Store, WriterCopy, store_file, write_atomically
+from multitrack.records import Artifact, Record, RunStarted
 
 MARKER_FILE = "complete.json"
 """The completion marker, beside `run.json`."""
@@ -25,7 +23,7 @@ class LocalSink(Sink):
     def __init__(self, root: Path) -> None:
         self._store = Store(root)
         self._folder: RunFolder | None = None
-        self._writers: dict[str, _Copy] = {}
+        self._writers: dict[str, WriterCopy] = {}
 
     @property
     def _run(self) -> RunFolder:
@@ -51,7 +49,7 @@ class LocalSink(Sink):
                 if isinstance(entry.record, Artifact) and entry.record.sha256 and not self._run.content(entry.record.sha256).exists():
                     store_file(batch.files(entry.record), self._run.artifacts)
             for writer, entries in _by_writer(batch.entries).items():
-                self._copy(writer).append(entries)
+                self._copy(writer).append([Entry(e.writer, e.seq, _neutral(e.record)) for e in entries])
         return ()
 
     def flush(self) -> Position:
@@ -73,75 +71,13 @@ class LocalSink(Sink):
             copy.close()
         self._writers.clear()
 
-    def _copy(self, writer: str) -> _Copy:
+    def _copy(self, writer: str) -> WriterCopy:
         if writer not in self._writers:
-            self._writers[writer] = _Copy(self._run, writer)
+            copy = WriterCopy(self._run, writer)
+            if not copy.begin():
+                raise TransientError(f"{self._run.path}: another process writes to this run")
+            self._writers[writer] = copy
         return self._writers[writer]
-
-
-class _Copy:
-    """One writer's file, copied line by line. Its lock shows readers that the run goes on as long as we deliver it."""
-
-    def __init__(self, run: RunFolder, writer: str) -> None:
-        self._lock = FileLock(run.lock_of(writer))
-        if not self._lock.acquire():
-            raise TransientError(f"{run.path}: another process writes to this run")
-        path = run.records_of(writer)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        _drop_torn_line(self._fd)
-        if os.fstat(self._fd).st_size == 0:
-            self._write(orjson.dumps(_header(run, writer), option=orjson.OPT_APPEND_NEWLINE))
-        self._last = _last_seq(WriterFile(run, writer))
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        fresh = [entry for entry in entries if entry.seq > self._last]
-        if fresh:
-            self._write(b"".join(encode(_neutral(entry.record), entry.seq) for entry in fresh))
-            self._last = fresh[-1].seq
-
-    def sync(self) -> None:
-        os.fsync(self._fd)
-
-    def close(self) -> None:
-        os.close(self._fd)
-        self._lock.release()
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-
-def _last_seq(file: WriterFile) -> int:
-    last = -1
-    for entry in file.entries():
-        last = entry.seq
-    return last
-
-
-def _drop_torn_line(fd: int) -> None:
-    """Cut off a last line without its end, from a process that died while it wrote. The lock is ours: nobody writes now."""
-    size = os.fstat(fd).st_size
-    window = 1 << 16
-    while size and os.pread(fd, 1, size - 1) != b"\n":
-        start = max(0, size - window)
-        found = os.pread(fd, size - start, start).rfind(b"\n")
-        if found >= 0 or start == 0:
-            size = start + found + 1
-            os.ftruncate(fd, size)
-        window *= 4
-
-
-def _header(run: RunFolder, writer: str) -> Mapping[str, object]:
-    return {
-        "kind": "journal",
-        "format": FORMAT_VERSION,
-        "run": run.id,
-        "writer": writer,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "time": now(),
-    }
 
 
 def _neutral(record: Record) -> Record:

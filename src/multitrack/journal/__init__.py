@@ -3,10 +3,11 @@
 It is at once the local JSON backend, the write-ahead log of live runs, and the archive of a migration.
 
     layout.py   where everything lies      write.py   one writer's file      read.py   a run, from all its writers
-    blobs.py    the artifacts' contents    locks.py   who is alive
+    blobs.py    the artifacts' contents    locks.py   who is alive         copy.py   a writer's file in another store
 """
 
 from .blobs import store_file
+from .copy import WriterCopy
 from .layout import RunFolder, Store, write_atomically
 from .locks import FileLock, is_locked
 from .read import Journal, Lines, Verdict, WriterFile
@@ -20,6 +21,7 @@ __all__ = [
     "RunFolder",
     "Store",
     "Verdict",
+    "WriterCopy",
     "WriterFile",
     "is_locked",
     "store_file",
