@@ -164,6 +164,7 @@ OTHER_VARIABLES: Mapping[str, str] = {
         "A setting of one target, over what the files say: `MULTITRACK_PROD__TIMEOUT=10`. The target's name is in capitals, with `_` for "
         "whatever is no letter or digit. `MULTITRACK_<TARGET>__BACKEND` and `MULTITRACK_<TARGET>__LOCATION` define a target without a file."
     ),
+    "MULTITRACK_COURIER_LINGER": "Seconds that a courier with nothing to deliver waits for the next run before it ends; `30` by default.",
     "MULTITRACK_DEBUG": "Set to 1, the command line shows the traceback of an error.",
     "XDG_CONFIG_HOME": "The folder that holds the user's own `multitrack/config.toml`, in place of the system's usual one.",
 }
