@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,12 +71,11 @@ def _refer(folder: RunFolder) -> RunRef | None:
         return None
     if life is None:
         return None
-    version = hashlib.sha256(orjson.dumps(sizes, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return RunRef(
         id=folder.id,
         native_id=folder.id,
         url=None,
-        version=version,
+        version=journal.version(),
         **{**life, "tags": {**life["tags"], **read_marker(folder)}},
     )
 

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         TransientError,
         UnknownBackendError,
     )
-    from .migrate import MigrationReport, migrate
+    from .migration import MigrationReport, migrate
     from .read import RunView, Series, Store, open
     from .records import Histogram
     from .run import Run
     from .session import current, init
-    from .verify import VerificationReport, verify
+    from .verification import VerificationReport, verify
 
 _HOMES = {
     "Capture": "capture",
@@ -49,8 +49,7 @@ _HOMES = {
     "RunNotFoundError": "errors",
     "TransientError": "errors",
     "UnknownBackendError": "errors",
-    "MigrationReport": "migrate",
-    "migrate": "migrate",
+    "MigrationReport": ,
     "RunView": "read",
     "Series": "read",
     "Store": "read",
@@ -59,8 +58,8 @@ _HOMES = {
     "Run": "run",
     "current": "session",
     "init": "session",
-    "VerificationReport": "verify",
-    "verify": "verify",
+    "VerificationReport": "verification",
+    "verify": "verification",
 }
 
 __all__ = [

@@ -64,6 +64,7 @@ class Attachment:
         marker: dict[str, Any] = {
             "mapping": MAPPING_VERSION,
             "status": verdict.status,
+            "ended": verdict.ended,
             "records": records,
             "points": points,
             "sha256": self._sha256 or None,

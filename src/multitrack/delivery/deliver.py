@@ -48,7 +48,7 @@ class Delivery:
     Args:
         target: the name under which the run's ledger knows the target.
         attach: whether the run's neutral records go along when it is concluded.
-        version: the source's version of the run, for the completion marker (`RunRef.version`).
+        version: the source's version of the run, for the completion marker (`RunRef.version`); the journal's if left out.
         on_progress: told how many records and points were acknowledged, each time some are.
     """
 
@@ -293,7 +293,7 @@ class Delivery:
                     error=verdict.error,
                     files=attachment.files,
                     tags=attachment.marker(
-                        records=self._committed.records, points=self._committed.points, verdict=verdict, version=self._version
+                        records=self._committed.records, points=self._committed.points, verdict=verdict, version=self._version or self.journal.version()
                     ),
                     deleted=verdict.deleted,
                 )

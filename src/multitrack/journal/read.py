@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
@@ -206,6 +207,10 @@ class Journal:
     def sizes(self) -> Mapping[str, int]:
         """Return each file's size in bytes."""
         return {writer.id: writer.size() for writer in self.writers()}
+
+    def version(self) -> str:
+        """Return a text that changes whenever something is appended."""
+        return hashlib.sha256(orjson.dumps(dict(self.sizes()), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def content(self, artifact: Artifact) -> Path:
         """Return the file that holds an artifact's content."""
