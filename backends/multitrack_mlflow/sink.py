@@ -51,8 +51,8 @@ class MLflowSink(Sink):
         """
         if folder_of(self._location) is not None:
             raise PermanentError(
-                f"{self._location} is a folder of runs (MLflow's file store), which multitrack reads but does not write: "
-                "MLflow has closed it, and counts a point that is sent again twice; write to sqlite:///FILE, and move old runs with `mlflow migrate-filestore`"
+                f"{self._location} is a folder of runs (MLflow's file store), which multitrack reads only: MLflow has closed it, "
+                "and counts a point that is sent again twice; write to sqlite:///FILE, and move old runs with `mlflow migrate-filestore`"
             )
         self._client = connect(self._location, self._settings)
         with translated(f"opening the run in experiment {run.project!r}"):
