@@ -79,6 +79,11 @@ def started_at(run: NativeRun) -> Microseconds:
     return next((at * 1000 for at in (run.start, run.end) if at is not None), 0)
 
 
+def name_of(run: NativeRun) -> str | None:
+    """Return the run's name. MLflow names every run; one of ours that goes by the beginning of its id has none."""
+    return None if not run.name or (is_ours(run) and run.name == neutral_id(run)[:8]) else run.name
+
+
 def reference(run: NativeRun, parent: str | None, server: str | None) -> RunRef:
     """Return the run as a listing shows it.
 
@@ -91,7 +96,7 @@ def reference(run: NativeRun, parent: str | None, server: str | None) -> RunRef:
         id=neutral_id(run),
         native_id=run.id,
         project=run.experiment.name,
-        name=run.name or None,
+        name=name_of(run),
         status=names.STATUS_FROM_MLFLOW.get(run.status),  # type: ignore[arg-type]
         started=microseconds(run.start),
         ended=microseconds(run.end),
@@ -114,7 +119,7 @@ def run_started(run: NativeRun, parent: str | None) -> RunStarted:
         time=started_at(run),
         id=neutral_id(run),
         project=run.experiment.name,
-        name=run.name or None,
+        name=name_of(run),
         parent=parent,
         tags={key: value for key, value in sorted(run.tags.items()) if not _stands_elsewhere(key, run, parent, ours=ours)},
         notes=run.tags.get(names.TAG_NOTE),
@@ -241,22 +246,24 @@ def summary(run: NativeRun) -> Summary | None:
 # -- logged models ----------------------------------------------------------------------------------------------------
 
 
-def model_record_id(model: NativeModel) -> str:
-    """Return the id of the model's record: the one it had where we wrote it, else its own."""
-    return model.tags.get(names.TAG_MODEL_ID) or model.id
+_MODEL_PATH, _MODEL_NAME = "multitrack.model_path", "multitrack.model_name"
+"""Tags that our own models carry beside `names.TAG_MODEL_ID`."""
 
 
 def model_path(model: NativeModel) -> str:
     """Return the folder, among the run's artifacts, that the model's files are listed under."""
-    return f"models/{model_record_id(model)}"
+    ours = names.TAG_MODEL_ID in model.tags
+    return (model.tags.get(_MODEL_PATH) if ours else None) or f"models/{model.id}"
 
 
 def model(run: NativeRun, link: ModelLink, found: NativeModel) -> Model:
     """Return a logged model with the scores that **this** run gave it: those of other runs come with them."""
+    ours = names.TAG_MODEL_ID in found.tags
+    own_tags = {names.TAG_MODEL_ID, _MODEL_PATH, _MODEL_NAME} if ours else set()
     return Model(
         time=found.created * 1000,
-        name=found.name,
-        id=model_record_id(found),
+        name=(found.tags.get(_MODEL_NAME) if ours else None) or found.name,
+        id=found.tags.get(names.TAG_MODEL_ID) or found.id,
         path=model_path(found),
         role="output" if link.output else "input",
         type=found.type or None,
@@ -265,7 +272,7 @@ def model(run: NativeRun, link: ModelLink, found: NativeModel) -> Model:
         step=link.step,
         updated=found.updated * 1000,
         params=dict(sorted(found.params.items())),
-        tags={key: value for key, value in sorted(found.tags.items()) if key != names.TAG_MODEL_ID},
+        tags={key: value for key, value in sorted(found.tags.items()) if key not in own_tags},
         scores=[
             ModelScore(
                 name=score.name,
@@ -315,8 +322,3 @@ def to_microseconds(text: str) -> Microseconds:
     """Return an ISO time with its offset as microseconds since the epoch, exactly."""
     since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def complete_data(written: DataVersion, used: DataVersion) -> DataVersion:
-    """Return the data version that we left, with what MLflow's dataset input says otherwise: somebody has changed that since."""
-    return used

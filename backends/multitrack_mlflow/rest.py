@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multitrack.backend import TAG_RUN_ID, RunFilter
@@ -130,29 +131,36 @@ class ClientReader:
         """
         for key, last in sorted(run.latest.items()):
             column, is_whole = Column(key), False
-            for time, step, value in _in_order(self._pages(run.id, key)):
+            for time, step, value in _in_order(self._pages(run, key)):
                 column.times.append(time)
                 column.steps.append(step)
                 column.values.append(value)
-                is_whole = is_whole or (time, step) == (last.time, last.step)
+                is_whole = is_whole or time == last.time
                 if len(column.times) == CHUNK:
                     yield column
                     column = Column(key)
             if not is_whole:
-                raise TransientError(f"MLflow's history of metric {key!r} in run {run.id} lacks its last point, at step {last.step}")
+                raise TransientError(f"MLflow's history of metric {key!r} in run {run.id} lacks its last point")
             if column.times:
                 yield column
 
-    def _pages(self, run_id: str, key: str) -> Iterator[list[Point]]:
+    def _pages(self, run: NativeRun, key: str) -> Iterator[list[Point]]:
         """Yield a metric's points as the store's pages bring them."""
+        from mlflow.store.tracking.file_store import FileStore
         from mlflow.store.tracking.rest_store import RestStore
 
         store = store_of(self._client)
+        if isinstance(store, FileStore):
+            with translated(f"reading metric {key!r}"):
+                folder = store._get_run_dir(run.experiment.id, run.id)
+                points = _read_file(Path(folder, FileStore.METRICS_FOLDER_NAME, key))
+            yield points
+            return
         one_page = _ask_server if type(store) is RestStore else _ask_store
         token: str | None = None
         while True:
             with translated(f"reading metric {key!r}"):
-                points, token = one_page(store, run_id, key, self._history_page, token)
+                points, token = one_page(store, run.id, key, self._history_page, token)
             yield points
             if not token:
                 return
@@ -221,10 +229,21 @@ def _ask_store(store: Any, run_id: str, key: str, size: int, token: str | None) 
     return [(m.timestamp, m.step, float(m.value)) for m in page], getattr(page, "token", None)
 
 
+def _read_file(file: Path) -> list[Point]:
+    """Read a file of a file store: a line a point, with time, value, step (not in the oldest), data set.
+
+    MLflow 3.17 itself loses the step of a point that names a data set when it reads such a file.
+    """
+    with file.open(encoding="utf-8") as lines:
+        parts = [line.split(" ", 3) for line in lines if line.strip()]
+    return [(int(time), int(rest[0]) if rest else 0, float(value)) for time, value, *rest in parts]
+
+
 def _in_order(pages: Iterator[list[Point]]) -> Iterator[Point]:
     """Yield points by time, step, NaN last, value.
 
-    Pages come by time, step and value, where a NaN counts as 0; a store that does not page gives them as they were logged.
+    Pages of a database come by time, step and value, where a NaN counts as 0; all other stores give points as they were logged,
+    and that order stays where there are several pages.
     """
     first = next(pages, [])
     second = next(pages, None)

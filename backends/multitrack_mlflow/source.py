@@ -11,7 +11,7 @@ from typing import cast
 
 from multitrack.backend import TAG_PARENT, Backend, RunFilter, RunRef, Source
 from multitrack.errors import PermanentError
-from multitrack.records import RUN_ID, Artifact, DataVersion, Record
+from multitrack.records import RUN_ID, Artifact, Record
 
 from . import decode, names
 from .client import connect
@@ -19,7 +19,7 @@ from .database import Database, UnreadableBySQL
 from .files import File, Folder, open_folder
 from .location import complete, folder_of, resolve
 from .native import NativeModel, NativeRun, Reader
-from .ours import Documents
+from .ours import Documents, data_versions
 from .rest import HISTORY_PAGE, RUN_PAGE, ClientReader
 from .settings import MLflowSettings
 from .sql import BLOCK, RUN_LOOKUP, SQLReader
@@ -111,7 +111,7 @@ class MLflowSource(Source):
         code = decode.code_version(native, documents.code())
         yield from [code] if code is not None else []
         yield from documents.environments()
-        yield from _data_versions(native, documents.data())
+        yield from data_versions(native, documents.data())
         params = decode.hyperparameters(native)
         yield from [params] if params is not None else []
         yield from self._points(native)
@@ -183,16 +183,6 @@ def _choose_reader(location: str, settings: MLflowSettings, run_page: int | None
         raise PermanentError(f"there is no folder {folder}")
     client = connect(location, settings)
     return ClientReader(client, run_page=run_page or RUN_PAGE, history_page=history_page or HISTORY_PAGE), client.tracking_uri
-
-
-def _data_versions(run: NativeRun, written: Iterable[DataVersion]) -> Iterator[DataVersion]:
-    """Yield the data sets: MLflow's inputs, each completed from what we left about it, then what we left that is no input."""
-    left = {(record.name, record.role): record for record in written}
-    for used in run.datasets:
-        found = decode.data_version(run, used)
-        ours = left.pop((found.name, found.role), None)
-        yield found if ours is None else decode.complete_data(ours, found)
-    yield from left.values()
 
 
 def _content(folder: Folder | None, name: str) -> bytes:

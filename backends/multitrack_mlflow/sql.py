@@ -113,6 +113,8 @@ class SQLReader:
 
     def _load(self, connection: Connection, ids: Sequence[str]) -> list[NativeRun]:
         """Return whole runs, in the order of `ids`."""
+        if not ids:
+            return []
         rows = connection.rows(
             _with_ids(
                 f"SELECT {_RUN_COLUMNS}, e.name, e.lifecycle_stage FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "  # noqa: S608
@@ -154,15 +156,17 @@ class SQLReader:
                 yield from self._history(connection, run.id, key)
 
     def _history(self, connection: Connection, run_id: str, key: str) -> Iterator[Column]:
-        rows = connection.rows(_HISTORY.format(after=""), [run_id, key, self._block])
-        while rows:
-            last = rows[-1]
-            is_full = len(rows) == self._block
-            for start in range(0, len(rows), CHUNK):
-                times, steps, nans, values = zip(*rows[start : start + CHUNK], strict=True)
-                numbers = [math.nan if nan else value for nan, value in zip(nans, values, strict=True)] if any(nans) else list(values)
-                yield Column(key, list(times), list(steps), numbers)
-            rows = connection.rows(_HISTORY.format(after=_AFTER), [run_id, key, *last, self._block]) if is_full else []
+        rows: list[Row] = []
+        more = connection.rows(_HISTORY.format(after=""), [run_id, key, self._block])
+        while more:
+            rows += more
+            whole = len(rows) - len(rows) % CHUNK
+            yield from (_make_column(key, rows[start : start + CHUNK]) for start in range(0, whole, CHUNK))
+            del rows[:whole]
+            is_full = len(more) == self._block
+            more = connection.rows(_HISTORY.format(after=_AFTER), [run_id, key, *more[-1], self._block]) if is_full else []
+        if rows:
+            yield _make_column(key, rows)
 
     def models(self, run: NativeRun) -> list[tuple[ModelLink, NativeModel]]:
         """Return the logged models that the run produced or used, each once, by id."""
@@ -236,6 +240,12 @@ def _group_datasets(rows: Sequence[Row]) -> Mapping[str, list[DatasetInput]]:
     for inputs in found.values():
         inputs.sort(key=lambda d: (d.name, d.digest))
     return found
+
+
+def _make_column(key: str, rows: Sequence[Row]) -> Column:
+    times, steps, nans, values = zip(*rows, strict=True)
+    numbers = (math.nan if nan else value for nan, value in zip(nans, values, strict=True)) if any(nans) else values
+    return Column(key, list(times), list(steps), list(numbers))
 
 
 def _make_dataset(row: Row, tags: Mapping[str, str]) -> DatasetInput:
