@@ -13,7 +13,7 @@ SCHEMA = '{"mlflow_colspec": [{"type": "double", "name": "caf\\u00e9", "required
 PROFILE = '{"rows":  3, "note": "two spaces: json.dumps does not write it so"}'
 FILES = {
     "notes.txt": b"plain",
-    "a folder/with spaces/r\u00e9sum\u00e9 \u6a21\u578b.txt": "accents".encode(),
+    "a folder/with spaces/r\u00e9sum\u00e9 \u6a21\u578b.txt": b"accents",
     "a folder/empty": b"",
     "binary.bin": bytes(range(256)) * 300,
     "really?.txt": b"a question",
@@ -53,10 +53,14 @@ def build(client: Any, project: str, folder: Path, *, question_mark: bool = True
         ids[what] = client.create_run(experiment, start_time=at, tags=tags, run_name=f"the {what}").info.run_id
         return ids[what]
 
-    rich = start("rich", START, mlflow__source__name="train.py", mlflow__source__git__commit="c0ffee", mlflow__note__content="# Notes\n\u00e9")
+    rich = start(
+        "rich", START, mlflow__source__name="train.py", mlflow__source__git__commit="c0ffee", mlflow__note__content="# Notes\n\u00e9"
+    )
     client.log_batch(rich, metrics=[Metric(key, value, START + at, step) for key, value, at, step in POINTS])
     client.log_batch(rich, params=[Param("lr", "0.1"), Param("\u00e9t\u00e9/x y", "None"), Param("long", LONG), Param("empty", "")])
-    client.log_batch(rich, tags=[RunTag("empty", ""), RunTag("multitrack.odd", "mine"), RunTag("long", "y" * 7_999), RunTag("k/l m", "{'a': 1}")])
+    client.log_batch(
+        rich, tags=[RunTag("empty", ""), RunTag("multitrack.odd", "mine"), RunTag("long", "y" * 7_999), RunTag("k/l m", "{'a': 1}")]
+    )
     log_datasets(client, rich)
     log_files(client, rich, folder, question_mark=question_mark)
     log_models(client, experiment, rich, folder, ids)
@@ -78,10 +82,11 @@ def build(client: Any, project: str, folder: Path, *, question_mark: bool = True
 
 def log_datasets(client: Any, run: str) -> None:
     """Log two data sets: one with schema, profile and several tags, one with as little as MLflow takes."""
+    # Without a space in the name: a file store cannot read a score of a model on such a data set again.
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = '{"uri": "s3://bucket/a b.csv"}'
-    train = Dataset("train set", "0123abcd", "s3", source, schema=SCHEMA, profile=PROFILE)
+    train = Dataset("train-set", "0123abcd", "s3", source, schema=SCHEMA, profile=PROFILE)
     tags = [InputTag("mlflow.data.context", "training"), InputTag("fold", "1"), InputTag("a tag", "\u00e9")]
     client.log_inputs(run, [DatasetInput(train, tags), DatasetInput(Dataset("bare", "ffff", "local", "nowhere"), [])])
 
@@ -104,7 +109,7 @@ def log_models(client: Any, experiment: str, run: str, folder: Path, ids: dict[s
     ids["model"] = model.model_id
     client.log_outputs(run, [LoggedModelOutput(model.model_id, step=3)])
     client.log_metric(
-        run, "accuracy", 0.75, timestamp=START + 9, step=3, model_id=model.model_id, dataset_name="train set", dataset_digest="0123abcd"
+        run, "accuracy", 0.75, timestamp=START + 9, step=3, model_id=model.model_id, dataset_name="train-set", dataset_digest="0123abcd"
     )
     (folder / "model files" / "inner").mkdir(parents=True)
     (folder / "model files" / "MLmodel").write_bytes(b"flavors: {}\n")

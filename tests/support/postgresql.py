@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,17 +19,20 @@ def find_programs() -> Path | None:
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
-    return next((folder for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if (folder / "initdb").exists()), None)
+    return next(
+        (folder for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if (folder / "initdb").exists()), None
+    )
 
 
 class PostgreSQL:
-    """A server in `folder`, whose only user needs `password`. Started by `with`."""
+    """A server in a temporary folder, whose only user needs `password`. Started by `with`."""
 
-    def __init__(self, folder: Path, password: str) -> None:
+    def __init__(self, password: str) -> None:
         programs = find_programs()
         assert programs is not None
         self._programs = programs
-        self._folder = folder
+        self._temporary = tempfile.TemporaryDirectory(prefix="multitrack-postgresql-", ignore_cleanup_errors=True)
+        self._folder = Path(self._temporary.name)
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self._user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -40,9 +44,6 @@ class PostgreSQL:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
 
     def __enter__(self) -> PostgreSQL:
-        for folder in (self._folder, *self._folder.parents[:3]) if self._user else ():
-            if folder.owner() == "root" and folder.name:
-                folder.chmod(folder.stat().st_mode | 0o011)
         data, secret = self._folder / "data", self._folder / "password"
         secret.write_text(self._password)
         if self._user:
@@ -88,3 +89,4 @@ class PostgreSQL:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._temporary.cleanup()
