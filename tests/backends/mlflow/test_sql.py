@@ -86,11 +86,16 @@ def test_older_schemas_are_read(tmp_path: Path, revision: str) -> None:
 
 
 def _at_revision(file: Path, revision: str) -> sqlite3.Connection:
+    """Make a database as MLflow had it at that revision."""
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+    from sqlalchemy import create_engine
 
-    config = _get_alembic_config(f"sqlite:///{file}")
-    command.upgrade(config, revision)
+    engine = create_engine(f"sqlite:///{file}")
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    command.upgrade(_get_alembic_config(f"sqlite:///{file}"), revision)
     return sqlite3.connect(file)
 
 
