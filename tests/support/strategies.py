@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from multitrack.backend import EVERYTHING, Capabilities, Entry, NameRule
@@ -43,11 +44,11 @@ names = st.sampled_from(
 ) | texts  # fmt: skip
 """Few enough that they meet again within a run."""
 
-ids = st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=32, max_size=32)
+ids = st.integers(0, 16**32 - 1).map(lambda number: f"{number:032x}")
 times = st.integers(-(2**40), 2**52)
 floats = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e308, 5e-324])
 ints = st.integers(-3, 3) | st.integers() | st.sampled_from([2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**400])
-digests = st.just("0" * 64) | st.text("0123456789abcdef", min_size=64, max_size=64)
+digests = st.integers(0, 9).map(lambda number: f"{number:064x}")
 steps = st.integers(-5, 5) | st.floats(-5, 5) | ints | floats
 
 histograms = st.builds(Histogram, edges=st.lists(floats, max_size=3), counts=st.lists(floats | ints, max_size=3))
@@ -60,8 +61,10 @@ param_values: st.SearchStrategy[Any] = st.recursive(
 )
 params = st.dictionaries(names, param_values, max_size=4)
 tags = st.dictionaries(names, st.none() | texts, max_size=4)
-maybe_text = st.none() | texts
-maybe_int = st.none() | st.integers(0, 2**60)
+# One draw each: a run has dozens of these, and what texts can hold is tried elsewhere.
+maybe_text = st.sampled_from([None, "", "plain", "line\nbreak", "é\x00", "\ud800"])
+maybe_int = st.sampled_from([None, 0, 1, 2**60])
+texts_by_text = st.sampled_from([{}, {"k": "v"}, {"\ud800": "", "$": "1"}])
 
 run_started = st.builds(
     RunStarted, time=times, id=ids, project=texts, name=maybe_text, group=maybe_text, job_type=maybe_text, parent=maybe_text, tags=tags,
@@ -83,7 +86,7 @@ data_versions = st.builds(
     DataVersion, time=times, name=names, role=st.sampled_from([None, "train", "test"]), uri=maybe_text, source_type=maybe_text,
     digest=maybe_text, algorithm=maybe_text, size=maybe_int, rows=maybe_int,
     files=st.lists(st.builds(DataFile, path=texts, size=st.integers(0, 2**40), digest=texts), max_size=2), data_schema=param_values,
-    profile=param_values, tags=st.dictionaries(names, texts, max_size=2),
+    profile=param_values, tags=texts_by_text,
 )  # fmt: skip
 hyperparameters = st.builds(Hyperparameters, time=times, values=params)
 metrics = st.builds(
@@ -128,9 +131,9 @@ definitions = st.builds(
 )  # fmt: skip
 environments = st.builds(
     Environment, time=times, host=st.sampled_from([None, "n1", "n2"]), python=maybe_text, implementation=maybe_text,
-    packages=st.dictionaries(texts, texts, max_size=2), os=maybe_text, cpu=maybe_text, cpu_count=maybe_int, memory=maybe_int,
+    packages=texts_by_text, os=maybe_text, cpu=maybe_text, cpu_count=maybe_int, memory=maybe_int,
     gpus=st.lists(st.builds(Gpu, name=texts, memory=maybe_int), max_size=2), driver=maybe_text, container=maybe_text,
-    scheduler=params, variables=st.dictionaries(texts, texts, max_size=2),
+    scheduler=params, variables=texts_by_text,
 )  # fmt: skip
 artifacts = st.builds(
     Artifact, time=times, name=names, sha256=st.none() | digests, size=maybe_int, media_type=maybe_text, uri=maybe_text,
@@ -139,7 +142,7 @@ artifacts = st.builds(
 models = st.builds(
     Model, time=times, name=names, id=st.sampled_from(["m1", "m2"]), path=names, role=st.sampled_from(["output", "input"]),
     type=maybe_text, status=maybe_text, status_message=maybe_text, step=maybe_int, updated=st.none() | times,
-    params=st.dictionaries(texts, texts, max_size=2), tags=st.dictionaries(texts, texts, max_size=2),
+    params=texts_by_text, tags=texts_by_text,
     scores=st.lists(st.builds(ModelScore, name=texts, time=times, value=floats | ints, step=maybe_int), max_size=2),
 )  # fmt: skip
 log_lines = st.lists(st.tuples(times, texts), max_size=3).flatmap(
@@ -158,8 +161,10 @@ records: st.SearchStrategy[Record] = st.one_of(
 )  # fmt: skip
 """One record of any kind."""
 
-runs: st.SearchStrategy[list[Record]] = st.tuples(run_started, st.lists(records, max_size=12)).map(lambda run: [run[0], *run[1]])
+runs: st.SearchStrategy[list[Record]] = st.tuples(run_started, st.lists(records, max_size=10)).map(lambda run: [run[0], *run[1]])
 """A run's records, RunStarted first, the others in any order."""
+some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+"""For properties of whole runs, which take milliseconds to draw."""
 
 
 def entries_of(run: list[Record], writer: str = "w") -> list[Entry]:
@@ -210,7 +215,7 @@ FOLDER_LIKE = Capabilities(
     tag_length=5,
     param_length=4,
     system_prefix="sys",
-    statuses=frozenset({"running", "finished"}),
+    statuses=frozenset({"running", "finished", "failed"}),
 )
 """A cramped service: short names, no case, files and folders, nested typed params that stay as they first were."""
 ROWS_ONLY = Capabilities(

@@ -104,6 +104,7 @@ def test_unknown_kinds_pass_on() -> None:
         b'{"kind":"points","seq":1,"time":1,"name":"x","times":[1],"values":[]}',
         b'{"kind":"run_started","seq":1,"time":1,"id":"short","project":"p"}',
         b'{"kind":"weather","seq":1}',
+        b'{"kind":"hyperparameters","seq":1,"time":1,"values":' + b'{"in":' * 400 + b"1" + b"}" * 401,
     ],
 )
 def test_a_malformed_line_is_one_clear_error(line: bytes) -> None:
@@ -130,7 +131,7 @@ def test_params_nested_too_deep_are_one_clear_error() -> None:
     for _ in range(300):
         deep = {"in": deep}
     with pytest.raises(RecordError, match="hyperparameters record cannot be written"):
-        encode(Hyperparameters(time=0, values=deep), 0)
+        encode(Hyperparameters.model_construct(time=0, values=deep), 0)
 
 
 def test_a_param_that_is_no_value_is_named() -> None:

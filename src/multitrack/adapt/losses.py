@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 
@@ -28,28 +28,29 @@ class Losses:
     """Losses, added up by kind and subject; the first one's detail speaks for all."""
 
     def __init__(self, losses: Iterable[Loss] = ()) -> None:
-        self._losses: dict[tuple[str, str], Loss] = {}
+        self._details: dict[tuple[str, str], str] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self.extend(losses)
 
-    def add(self, loss: Loss) -> None:
-        """Count a loss."""
-        key = (loss.kind, loss.subject)
-        known = self._losses.get(key)
-        self._losses[key] = loss if known is None else replace(known, count=known.count + loss.count)
+    def add(self, kind: str, subject: str, detail: str, count: int = 1) -> None:
+        """Count a loss; see `Loss` for the words."""
+        key = (kind, subject)
+        self._details.setdefault(key, detail)
+        self._counts[key] = self._counts.get(key, 0) + count
 
     def extend(self, losses: Iterable[Loss]) -> None:
         """Count several losses, or those of another `Losses`."""
         for loss in losses:
-            self.add(loss)
+            self.add(loss.kind, loss.subject, loss.detail, loss.count)
 
     def __iter__(self) -> Iterator[Loss]:
-        return iter(self._losses.values())
+        return (Loss(*key, detail, self._counts[key]) for key, detail in self._details.items())
 
     def __len__(self) -> int:
-        return len(self._losses)
+        return len(self._details)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Losses) and self._losses == other._losses
+        return isinstance(other, Losses) and self._details == other._details and self._counts == other._counts
 
     __hash__ = None  # type: ignore[assignment]
 

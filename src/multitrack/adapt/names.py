@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from ..backend import NameRule
 
-_FILLERS = ("_", "-", ".", "x")
+_FILLERS = "_-.x0"
 _HASH_LENGTH = 8
 _SALTS = 8
 
@@ -147,6 +147,8 @@ def _sanitise(rule: NameRule, name: str) -> str:
         name = "".join(c if allowed.fullmatch(c) else filler for c in name)
     if rule.path:
         name = "/".join(part.replace("..", filler * 2) if part == ".." else part for part in name.split("/") if part not in ("", "."))
+    name = name or _filler(rule)
     if _is_reserved(rule, name):
-        name = next((c + name for c in _FILLERS if not _is_reserved(rule, c + name)), "")
+        fillers = (c for c in _FILLERS if rule.allowed is None or _allowed(rule.allowed).fullmatch(c))
+        name = next((c + name for c in fillers if not _is_reserved(rule, c + name)), "")
     return name

@@ -26,7 +26,7 @@ class Notes:
 
     def lose(self, kind: str, subject: str, detail: str, count: int = 1) -> None:
         """Declare a loss."""
-        self.losses.add(Loss(kind, subject, detail, count))
+        self.losses.add(kind, subject, detail, count)
 
     def tell(self, tag: str, value: str) -> bool:
         """Put a tag of multitrack's own beside the entry; return whether all of the value fits there."""

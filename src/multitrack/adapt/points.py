@@ -107,7 +107,7 @@ class PointFitter:
             new, why = self._fit_value(value)
             if why_step is not None:
                 self._lose(name, why_step)
-            if why is not None and step is not _LOST:
+            if why is not None:
                 self._lose(name, why)
             changed = changed or fitted != name or source != record.source or step is not record.step or new is not value
             if step is not _LOST and new is not _LOST:

@@ -55,6 +55,8 @@ RECORD_TYPES: dict[str, type[Record]] = {
     )
 }
 
+_SHOWN_DEPTH = 6
+"""How many steps of the way to a malformed value an error names."""
 _INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1
 _TAGGED: dict[str, type[TaggedValue]] = {cls.TAG: cls for cls in (Histogram, ArtifactRef)}
 
@@ -98,7 +100,7 @@ def decode(line: bytes | str) -> tuple[int, Record]:
         return seq, cls.model_validate(fields, extra="allow")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"][:_SHOWN_DEPTH]))
         raise RecordError(f"{fields['kind']} record {seq}: {where}: {first['msg']}") from None
 
 
