@@ -5,6 +5,7 @@ Importing this package imports no MLflow.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -16,8 +17,12 @@ from .settings import MLflowSettings
 
 __all__ = ["MLflowBackend", "MLflowSettings"]
 
-_KEY = NameRule(max_length=250, allowed=r"\w. :/\-", path=True)
-"""MLflow: 250 characters; letters and digits of any script, `_ - . space : /`; normalised as a path."""
+_KEY = NameRule(max_length=250, allowed=r"\w. :/\-", path=True, reserved=("..",))
+"""MLflow: 250 characters; letters and digits of any script, `_ - . space : /`; normalised as a path, and no `..` at the beginning."""
+
+_FILE = NameRule(max_length=250, allowed=r"^\x00-\x1f\x7f#?%:\\\ud800-\udfff", path=True, leaf_or_folder=True, reserved=("..", " "))
+"""MLflow: `# ? %`, control characters and `:` come out as something else at the other end of the server's proxy; so does a space at the
+beginning. A part of a name has 255 bytes on the server's disk, where `a` and `a/b` cannot be side by side."""
 
 
 class MLflowBackend(Backend):
@@ -30,10 +35,10 @@ class MLflowBackend(Backend):
     settings_type = MLflowSettings
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=ALL_KINDS - {"metric_definition"},
-        metric_names=NameRule(max_length=250, allowed=_KEY.allowed, path=True, reserved=(SUMMARY_METRICS,)),
+        metric_names=replace(_KEY, reserved=("..", SUMMARY_METRICS)),
         param_names=_KEY,
         tag_names=_KEY,
-        artifact_names=NameRule(path=True, leaf_or_folder=True, allowed=r"^#?%\\"),
+        artifact_names=_FILE,
         point_types=frozenset({"float"}),
         infinities=False,
         equal_points="merged",

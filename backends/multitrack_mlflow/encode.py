@@ -213,7 +213,7 @@ def dataset_input(record: DataVersion) -> DatasetInput:
         name=record.name[:_DATA_NAME_LENGTH] or "data",
         digest=digest[:_DIGEST_LENGTH],
         source_type=record.source_type or ("unknown" if record.uri is None else "local" if "://" not in record.uri else "http"),
-        source=(record.uri or "{}")[:_SOURCE_LENGTH],
+        source=(record.uri or "")[:_SOURCE_LENGTH],
         schema=_json(record.data_schema, _SCHEMA_LENGTH),
         profile=_json(record.profile, _PROFILE_LENGTH),
     )
@@ -269,14 +269,14 @@ def iso_time(time: Microseconds) -> str:
 def why_not_a_file_name(name: str) -> str | None:
     """Return why an artifact cannot go there under this name, None when it can.
 
-    These rules are beyond what a `NameRule` says. MLflow's server drops spaces at the beginning of a file name, and its disk takes
-    255 bytes a part; both show only when the artifact is looked for.
+    These rules are beyond what a `NameRule` says. MLflow's server drops a space at the beginning of a file name, in silence, and its disk
+    takes 255 bytes a part.
     """
-    for part in name.split("/"):
-        if part != part.lstrip():
-            return f"artifact {name!r}: MLflow drops the space at the beginning of {part!r}; rename it"
-        if len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES:
-            return f"artifact {name!r}: a part of its name is longer than {_PART_BYTES} bytes; rename it"
+    parts = name.split("/")
+    if parts[-1].startswith(" "):
+        return f"artifact {name!r}: MLflow drops the space at the beginning of {parts[-1]!r}; rename it"
+    if any(len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES for part in parts):
+        return f"artifact {name!r}: a part of its name is longer than {_PART_BYTES} bytes; rename it"
     return None
 
 
