@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -105,7 +106,7 @@ def read_attachment(path: Path) -> Iterator[Entry]:
 
     writer = ""
     try:
-        with zstandard.open(path, "rb") as lines:
+        with path.open("rb") as file, io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file)) as lines:
             for line in lines:
                 if line.startswith(b'{"kind":"journal"'):
                     writer = _read_header(line)

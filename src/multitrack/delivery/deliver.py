@@ -49,6 +49,7 @@ class Delivery:
         target: the name under which the run's ledger knows the target.
         attach: whether the run's neutral records go along when it is concluded.
         version: the source's version of the run, for the completion marker (`RunRef.version`); the journal's if left out.
+        recheck: ask the service even where the ledger says that it has the whole run: somebody may have deleted it there.
         on_progress: told how many records and points were acknowledged, each time some are.
     """
 
@@ -61,6 +62,7 @@ class Delivery:
         *,
         attach: bool = True,
         version: str | None = None,
+        recheck: bool = False,
         on_progress: Callable[[int, int], None] = lambda _records, _points: None,
     ) -> None:
         self.journal = Journal(run)
@@ -69,6 +71,7 @@ class Delivery:
         self._filters = filters or Filters()
         self._attach = attach
         self._version = version
+        self._recheck = recheck
         self._on_progress = on_progress
         self._sink: Sink | None = None
         self._committed = Committed()
@@ -106,7 +109,7 @@ class Delivery:
         """
         if not self.ledger.lock.acquire():
             raise DeliveryBusyError(f"{self.ledger.target}: another process is delivering run {self.journal.run.id}")
-        if self._sink is None and self._is_concluded():
+        if self._sink is None and not self._recheck and self._is_concluded():
             return True
         try:
             self._open()
@@ -135,6 +138,8 @@ class Delivery:
         self.marker = position.marker
         self._planned = self.ledger.batches()
         self._offsets = dict(_end_of(self._planned))
+        if position.marker is None:
+            committed = replace(committed, concluded=None)
         self._resume(committed, position)
         self.ledger.set_status(Status("delivering", at=now()))
 

@@ -1,0 +1,302 @@
+"""The reading API: runs at any address, in one form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .address import Address
+from .backend import Backend, RunFilter, RunRef, Source
+from .config import load_settings
+from .errors import ConfigError, RunNotFoundError
+from .migration import make_filter
+from .recall import Recalled, recall
+from .records import Artifact, CodeVersion, DataVersion, Environment, Origin, RunStatus
+from .state import RunState, last_values
+from .state import Series as Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def open(address: str | Address = "local", *, as_recorded: bool = False) -> Store:
+    """Open the runs at an address for reading: `local`, `mlflow:http://127.0.0.1:5000`, or a target's name.
+
+    Args:
+        address: where; a run id in it is left aside, see `Store.run`.
+        as_recorded: show runs that multitrack delivered there as they were recorded, not as people changed them since.
+
+    Raises:
+        ConfigError: there is no such address, or it cannot be read.
+        BackendError: the service cannot be reached.
+    """
+    target = load_settings(Path.cwd(), os.environ).target(address)
+    backend = target.connect()
+    if not backend.capabilities.reads:
+        raise ConfigError(f"{target} cannot be read: the {backend.label} backend only writes")
+    return Store(str(target), backend, as_recorded=as_recorded)
+
+
+class Store:
+    """All runs at one address. Use it in a `with` block, or `close` it."""
+
+    def __init__(self, address: str, backend: Backend, *, as_recorded: bool = False) -> None:
+        self.address = address
+        self._backend = backend
+        self._as_recorded = as_recorded
+        self._source: Source = backend.source()
+
+    def projects(self) -> list[str]:
+        """Return the projects' names."""
+        return list(self._source.projects())
+
+    def runs(
+        self,
+        project: str | Sequence[str] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        status: RunStatus | Sequence[RunStatus] | None = None,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+        params: Mapping[str, Any] | None = None,
+        deleted: bool = False,
+    ) -> Iterator[RunView]:
+        """Yield the runs that match, project by project, the oldest first. What a run holds is read when it is asked for.
+
+        Args:
+            project: one name or several.
+            ids: only these runs.
+            tags: tags that must be there; with the value, unless that is None.
+            status: one status or several.
+            since, until: started in between; datetimes, or seconds since 1970.
+            params: params that must have these values, by dotted name. Each run is read to find out.
+            deleted: whether deleted runs are wanted as well.
+        """
+        wanted = make_filter(
+            projects=[project] if isinstance(project, str) else project,
+            runs=ids,
+            tags=tags,
+            statuses=[status] if isinstance(status, str) else status,  # type: ignore[list-item]
+            since=since,
+            until=until,
+            deleted=deleted,
+        )
+        for ref in self._source.runs(wanted):
+            view = self._view(ref)
+            if all(_param(view.params, name) == value for name, value in (params or {}).items()):
+                yield view
+
+    def run(self, id: str) -> RunView:
+        """Return the run with this id: ours, or the service's own.
+
+        Raises:
+            RunNotFoundError: there is none.
+        """
+        for ref in self._source.runs(RunFilter(ids=[id], deleted=True)):
+            return self._view(ref)
+        raise RunNotFoundError(f"{self.address} has no run {id!r}; `multitrack runs {self.address}` lists those it has")
+
+    def _view(self, ref: RunRef) -> RunView:
+        return RunView(self._source, ref, self._backend, as_recorded=self._as_recorded)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<multitrack.Store {self.address}>"
+
+
+class RunView:
+    """A run to read. What the listing tells is there at once; the rest is read from the service when it is first asked for."""
+
+    def __init__(self, source: Source, ref: RunRef, backend: Backend, *, as_recorded: bool = False) -> None:
+        self._source = source
+        self._backend = backend
+        self._as_recorded = as_recorded
+        self.ref = ref
+
+    @property
+    def id(self) -> str:
+        """The run's id with us, the same wherever the run is."""
+        return self.ref.id
+
+    @property
+    def native_id(self) -> str:
+        """The run's id at the service."""
+        return self.ref.native_id
+
+    @property
+    def project(self) -> str:
+        return self.ref.project
+
+    @property
+    def name(self) -> str | None:
+        return self.ref.name
+
+    @property
+    def status(self) -> RunStatus:
+        """`crashed`, where a run that multitrack recorded vanished, whatever the service calls that."""
+        return self.state.status
+
+    @property
+    def started(self) -> datetime | None:
+        """UTC."""
+        return _moment(self.state.started)
+
+    @property
+    def ended(self) -> datetime | None:
+        """UTC; None while the run goes on."""
+        return _moment(self.state.ended)
+
+    @property
+    def url(self) -> str | None:
+        return self.ref.url
+
+    @property
+    def tags(self) -> dict[str, str | None]:
+        """A bare tag has the value None."""
+        return self.state.tags
+
+    @property
+    def notes(self) -> str | None:
+        return self.state.notes
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Nested and typed as they were recorded; as texts where only a service that keeps texts has them."""
+        return self.state.params
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """One value a metric: what its definition asks for, or its last; and what was set explicitly."""
+        return last_values(self.state)
+
+    @property
+    def metric_names(self) -> list[str]:
+        return list(self.state.metrics)
+
+    def metrics(self, name: str) -> Series:
+        """Return all points of a metric.
+
+        Raises:
+            KeyError: the run has no such metric; the message names the nearest.
+        """
+        if name not in self.state.metrics:
+            from .errors import did_you_mean
+
+            raise KeyError(f"run {self.id} has no metric {name!r}.{did_you_mean(name, self.metric_names)}")
+        return Series(name, self.state.metrics[name])
+
+    @property
+    def code(self) -> CodeVersion | None:
+        return self.state.code
+
+    @property
+    def data(self) -> list[DataVersion]:
+        return list(self.state.data.values())
+
+    @property
+    def environment(self) -> Environment | None:
+        """The first node's."""
+        return next(iter(self.state.environments.values()), None)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        return self.state.artifacts
+
+    def download(self, name: str, to: str | Path) -> Path:
+        """Write an artifact's content to the file `to`, and return that.
+
+        Raises:
+            KeyError: the run has no such artifact.
+            PermanentError: the service has lost it.
+        """
+        from .adapt import Adapter
+
+        native = self._recalled.native.artifacts
+        there = native.get(Adapter(self._backend.capabilities).artifact_name(name)) or native.get(name)
+        if there is None:
+            raise KeyError(f"run {self.id} has no artifact {name!r}")
+        path = Path(to)
+        self._source.fetch(self.ref, there, path)
+        return path
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where a migrated run comes from."""
+        return self.state.origin
+
+    @property
+    def state(self) -> RunState:
+        """Everything, as one object."""
+        return self._recalled.state
+
+    @cached_property
+    def _recalled(self) -> Recalled:
+        return recall(self._source, self.ref, self._backend.capabilities, as_recorded=self._as_recorded)
+
+    def __repr__(self) -> str:
+        return f"<multitrack.RunView {self.id} {self.name!r} of {self.project!r}: {self.ref.status}>"
+
+
+class Series:
+    """All points of one metric, in the order in which they arrived: `series["step"]`, `["time"]`, `["value"]`, of the same length."""
+
+    def __init__(self, name: str, columns: Columns) -> None:
+        self.name = name
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """Return a column: `step` (int, float or None), `time` (datetime, UTC) or `value`.
+
+        Raises:
+            KeyError: it is none of these.
+        """
+        if column == "step":
+            return list(self._columns.steps)
+        if column == "time":
+            return [_moment(time) for time in self._columns.times]
+        if column == "value":
+            return list(self._columns.values)
+        raise KeyError(f"a series has the columns 'step', 'time' and 'value', not {column!r}")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a DataFrame with the columns `step`, `time` and `value`. Needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame({column: self[column] for column in ("step", "time", "value")})
+
+    def __repr__(self) -> str:
+        return f"<multitrack.Series {self.name!r}, {len(self):,} points>"
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    if microseconds is None:
+        return None
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def _param(params: Mapping[str, Any], name: str) -> Any:
+    """Return the param of a dotted name; None if there is none."""
+    if name in params:
+        return params[name]
+    first, _, rest = name.partition(".")
+    inner = params.get(first)
+    return _param(inner, rest) if rest and isinstance(inner, Mapping) else None

@@ -1,0 +1,74 @@
+"""One run at a service, read and restored: what the service holds, and what travelled with the run."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from .backend import ATTACHED_RECORDS, TAG_COMPLETE, Capabilities, Entry, RunRef, Source
+from .delivery.attachment import read_attachment
+from .errors import PermanentError, RecordError
+from .records import RunFinished, RunUpdated
+from .restore import restore
+from .state import RunState, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A run as it was read."""
+
+    native: RunState
+    """What the service holds, under its own names, multitrack's marks included."""
+    attached: list[Entry] | None
+    """The neutral records that travelled with the run; None where there are none."""
+    state: RunState
+    """The run in its neutral form: what was recorded, and what people changed at the service since."""
+    problem: str | None = None
+    """Why the attached records could not be used, where they could not."""
+
+
+def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_recorded: bool = False) -> Recalled:
+    """Read a run.
+
+    Raises:
+        BackendError: the service cannot be read.
+    """
+    native = fold(source.read(run))
+    attached, problem = _fetch_attached(source, run, native)
+    records = None if attached is None else [entry.record for entry in attached]
+    state = restore(records, native, capabilities, as_recorded=as_recorded)
+    if attached is None and run.status is not None:
+        state.status, state.ended = run.status, run.ended  # `crashed` is known to the store, not to the records
+    return Recalled(native, attached, state, problem)
+
+
+def _fetch_attached(source: Source, run: RunRef, native: RunState) -> tuple[list[Entry] | None, str | None]:
+    artifact = native.artifacts.get(ATTACHED_RECORDS)
+    if artifact is None:
+        return None, None
+    with tempfile.TemporaryDirectory(prefix="multitrack-") as folder:
+        path = Path(folder) / "records.jsonl.zst"
+        try:
+            source.fetch(run, artifact, path)
+            entries = list(read_attachment(path))
+        except (PermanentError, RecordError) as error:
+            return None, f"the attached records cannot be used: {error}"
+    return [*entries, *_verdict_of(entries, native)], None
+
+
+def _verdict_of(entries: list[Entry], native: RunState) -> list[Entry]:
+    """Return the end that a crashed run was given when it was delivered: its own records tell of none."""
+    last = [entry.record for entry in entries if isinstance(entry.record, RunFinished | RunUpdated)]
+    told = [record for record in last if isinstance(record, RunFinished) or record.status is not None]
+    if told and isinstance(told[-1], RunFinished):
+        return []
+    try:
+        marker = orjson.loads(native.tags.get(TAG_COMPLETE) or "{}")
+    except orjson.JSONDecodeError:  # somebody has edited the tag
+        return []
+    if marker.get("status") != "crashed":
+        return []
+    return [Entry("", 0, RunFinished(time=marker.get("ended", 0), status="crashed"))]
