@@ -95,19 +95,30 @@ def test_an_unforeseen_error_is_one_line_too(capsys: Output, monkeypatch: pytest
     assert err.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early_is_no_error_to_read_about() -> None:
+@pytest.mark.parametrize("command", ["schema", "backends"])  # more than a buffer holds, and less
+def test_a_reader_that_leaves_early_is_no_error_to_read_about(command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([MULTITRACK, "schema"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([MULTITRACK, command], stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=env)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_ctrl_c_before_a_command_runs_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multitrack.cli.app.make_app", interrupted)
+    assert run(["config"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     write_plugin(
         tmp_path / "slow", "slow", "slow", "slow_backend:X", slow_backend="import time\nprint('there', flush=True)\ntime.sleep(60)"
     )
-    env = {**os.environ, "PYTHONPATH": str(tmp_path / "slow")}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path / "slow"), os.environ.get("PYTHONPATH")]))}
     with subprocess.Popen([MULTITRACK, "backends"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"

@@ -122,6 +122,13 @@ def test_local_among_the_backends_adds_no_target(place: Place) -> None:
     assert names(place.load({"MULTITRACK_BACKENDS": "local"})) == []
 
 
+def test_the_local_store_by_its_address_is_no_target_but_another_store_is(place: Place) -> None:
+    settings = place.load(backends=[f"local:{place.root}/.multitrack", "local:./archive"])
+    assert [(target.backend, target.location) for target in settings.targets] == [("local", f"{place.cwd}/archive")]
+    assert settings.target("local") == settings.target(f"local:{place.root}/.multitrack")
+    assert settings.target(RUN).location == str(settings.dir)
+
+
 def test_nothing_is_resolved_when_recording_is_disabled(place: Place) -> None:
     assert place.load(mode="disabled", backends="nonsense").targets == ()
 
@@ -491,8 +498,8 @@ def test_filters_hold_back_what_was_not_asked_for() -> None:
     assert Filters().apply(row) is row
 
 
-def test_excluding_metrics_excludes_both_shapes_and_never_a_runs_life() -> None:
-    filters = Filters(include=Selection(kinds=("artifact",)))
+@pytest.mark.parametrize("filters", [Filters(include=Selection(kinds=("artifact",))), Filters(exclude=Selection(kinds=("metrics",)))])
+def test_excluding_metrics_excludes_both_shapes_and_never_a_runs_life(filters: Filters) -> None:
     assert filters.apply(Metrics(time=1, values={"a": 1})) is None
     assert filters.apply(Points(time=1, name="a", times=[1], values=[1])) is None
     for record in (RunStarted(time=1, id=RUN, project="p"), RunFinished(time=1, status="finished")):
