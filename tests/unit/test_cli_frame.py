@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -188,6 +189,20 @@ def test_backends_tells_what_each_can_do_and_lacks(capsys: Output, tmp_path: Pat
     assert "no_such_thing" in found["broken"]["error"]
     assert "pip install 'needy[all]'" in table
     assert "broken: the backend 'broken' of splinters 1.0" in table
+
+
+def test_a_terminal_gets_a_drawn_table_and_nothing_is_taken_for_markup(tmp_path: Path) -> None:
+    odd = SHELF.replace('"shelf"', '"odd"').replace('"Shelf"', '"[red]Odd"')
+    write_plugin(tmp_path / "odd", "odd", "odd", "odd_backend:ShelfBackend", odd_backend=odd)
+    path = os.pathsep.join(filter(None, [str(tmp_path / "odd"), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": path}
+    reader, terminal = pty.openpty()
+    subprocess.run([MULTITRACK, "backends"], stdout=terminal, env=env, check=True)
+    os.close(terminal)
+    shown = os.read(reader, 100_000).decode()
+    os.close(reader)
+    assert "─" in shown
+    assert "[red]Odd" in shown
 
 
 # -- config -----------------------------------------------------------------------------------------------------------
