@@ -154,6 +154,7 @@ def verify(
     deleted: bool = False,
     as_recorded: bool = False,
     contents: bool = True,
+    on_plan: Callable[[Sequence[RunRef]], None] = lambda _runs: None,
     on_run: Callable[[Verification], None] = lambda _run: None,
 ) -> VerificationReport:
     """Compare what a destination holds with what a source holds, run by run. Changes nothing anywhere.
@@ -161,7 +162,7 @@ def verify(
     Args:
         source, destination, projects, ..., as_recorded: as for `migrate`.
         contents: whether the contents of artifacts are fetched and compared; without, only names and sizes are.
-        on_run: told about each run as it is compared.
+        on_plan, on_run: told which runs there are to compare, and about each as it has been.
 
     Raises:
         ConfigError: an address or an argument cannot be used.
@@ -185,6 +186,7 @@ def verify(
     report = VerificationReport(str(from_target), str(to_target))
     with closing(from_backend.source()) as here, closing(to_backend.source()) as there:
         refs = list(here.runs(wanted))
+        on_plan(refs)
         found = {run.id: run for run in there.runs(RunFilter(projects=sorted({ref.project for ref in refs}), deleted=True))} if refs else {}
         comparison = Comparison(
             here, from_backend.capabilities, there, to_backend, to_target.filters, contents=contents, as_recorded=as_recorded

@@ -1,0 +1,49 @@
+"""`multitrack verify`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .migrate import AsRecorded, Destination, Source, conclude
+from .output import AsJson, RunProgress
+from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, parse_statuses, parse_tags, parse_time
+
+
+def verify(
+    source: Source,
+    destination: Destination,
+    project: Projects = None,
+    run: RunIds = None,
+    tag: Tags = None,
+    status: Statuses = None,
+    since: Since = None,
+    until: Until = None,
+    deleted: Deleted = False,
+    as_recorded: AsRecorded = False,
+    contents: Annotated[bool, typer.Option(help="Fetch and compare the contents of artifacts.")] = True,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the whole report to this file, as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what a destination holds with what a source holds: every field, every point, every file."""
+    from .. import verification
+
+    with RunProgress("comparing") as progress:
+        done = verification.verify(
+            source,
+            destination,
+            projects=project,
+            runs=run,
+            tags=parse_tags(tag),
+            statuses=parse_statuses(status),
+            since=parse_time(since, "--since"),
+            until=parse_time(until, "--until"),
+            deleted=deleted,
+            as_recorded=as_recorded,
+            contents=contents,
+            on_plan=lambda runs: progress.expect(len(runs)),
+            on_run=lambda result: progress.advance(result.name or result.id, result.points, failed=not result.ok),
+        )
+    conclude(done, report, as_json=as_json)
