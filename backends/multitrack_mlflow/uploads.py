@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 
 class Uploads:
-    """A private folder where content stands under its artifact's file name for as long as it is uploaded."""
+    """A private folder where content stands under its artifact's file name for as long as it is uploaded. Threads may share one."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
+        self._lock = threading.Lock()
 
     @contextmanager
     def named(self, name: str, content: Path | bytes) -> Iterator[tuple[str, str | None]]:
         """Give (local file, artifact folder or None) for the artifact `name`. A file is linked to, not copied."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="multitrack-mlflow-"))
+        with self._lock:
+            self._folder = self._folder or Path(tempfile.mkdtemp(prefix="multitrack-mlflow-"))
         path = PurePosixPath(name)
         own = Path(tempfile.mkdtemp(dir=self._folder))
         local = own / path.name

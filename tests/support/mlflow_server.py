@@ -18,7 +18,9 @@ START_TIMEOUT = 120.0
 class MLflowServer:
     """A tracking server over sqlite: what it holds lies in `folder` and outlives `stop`."""
 
-    def __init__(self, folder: Path, *, backend_store: str | None = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, backend_store: str | None = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.backend_store = backend_store or f"sqlite:///{folder / 'mlflow.db'}"
         self.port = free_port()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from multitrack.errors import ConfigError
 from multitrack_mlflow import MLflowBackend, MLflowSettings, location
 from multitrack_mlflow.location import complete, folder_of, sqlite_file, without_secrets
-from pydantic import SecretStr
 
 BASE = Path("/home/me/project")
 
@@ -58,7 +59,10 @@ def test_databases_and_managed_services_are_left_alone(given: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/team", "azureml://westeurope.api.azureml.ms/mlflow/v1.0/subscriptions/x"],
+    [
+        "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/team",
+        "azureml://westeurope.api.azureml.ms/mlflow/v1.0/subscriptions/x",
+    ],
 )
 def test_schemes_of_installed_plugins_are_left_alone(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"pip install (sagemaker|azureml)-mlflow"):
