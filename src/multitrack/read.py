@@ -226,8 +226,7 @@ class RunView:
         """
         from .adapt import Adapter
 
-        native = self._recalled.native.artifacts
-        there = native.get(Adapter(self._backend.capabilities).artifact_name(name)) or native.get(name)
+        there = self._recalled.native_artifact(name, Adapter(self._backend.capabilities))
         if there is None:
             raise KeyError(f"run {self.id} has no artifact {name!r}")
         path = Path(to)

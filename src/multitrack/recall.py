@@ -8,10 +8,11 @@ from pathlib import Path
 
 import orjson
 
+from .adapt import Adapter
 from .backend import ATTACHED_RECORDS, TAG_COMPLETE, Capabilities, Entry, RunRef, Source
 from .delivery.attachment import read_attachment
 from .errors import PermanentError, RecordError
-from .records import RunFinished, RunUpdated
+from .records import Artifact, RunFinished, RunUpdated
 from .restore import restore
 from .state import RunState, fold
 
@@ -28,6 +29,11 @@ class Recalled:
     """The run in its neutral form: what was recorded, and what people changed at the service since."""
     problem: str | None = None
     """Why the attached records could not be used, where they could not."""
+
+    def native_artifact(self, name: str, adapter: Adapter) -> Artifact | None:
+        """Return the service's artifact that a name of ours stands for; `adapter` fits names to the service."""
+        # A name that the service cannot take from us may be there all the same: somebody else put it there.
+        return self.native.artifacts.get(adapter.artifact_name(name)) or self.native.artifacts.get(name)
 
 
 def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_recorded: bool = False) -> Recalled:

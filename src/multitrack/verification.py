@@ -238,7 +238,9 @@ class Comparison:
         if found.status is not None:
             actual.status, actual.ended = found.status, found.ended
         actual.artifacts = self._complete(actual.artifacts, self._there, found, actual.artifacts)
-        differences = compare(expected, actual, ignoring=_NOT_COMPARED)
+        # A run that comes from nowhere else says so once it has been moved.
+        ignoring = _NOT_COMPARED if expected.origin is not None else (*_NOT_COMPARED, "origin")
+        differences = compare(expected, actual, ignoring=ignoring)
         verdict: Verdict = "different" if differences else "identical but for declared losses" if losses else "identical"
         return Verification(
             ref.id,
@@ -258,7 +260,7 @@ class Comparison:
         state = fold(records)
         state.id, state.status, state.ended = ref.id, here.state.status, here.state.ended
         names = Adapter(self._here_holds)
-        natives = {name: native for name in state.artifacts if (native := here.native.artifacts.get(names.artifact_name(name)))}
+        natives = {name: native for name in state.artifacts if (native := here.native_artifact(name, names))}
         state.artifacts = self._complete(state.artifacts, self._here, ref, natives)
         return state
 

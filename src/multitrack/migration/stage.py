@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import mimetypes
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from ..adapt import Adapter
-from ..backend import RESERVED_ARTIFACTS, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
+from ..backend import RESERVED_ARTIFACTS, RESERVED_TAGS, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
 from ..errors import MigrationError, PermanentError
 from ..journal import RunFolder, Store, WriterCopy, store_file, write_atomically
 from ..recall import Recalled, recall
@@ -103,12 +102,17 @@ class _Reading:
         """Yield the records with their origin, and the artifacts with their contents."""
         for record in records:
             if isinstance(record, RunStarted):
-                yield record.model_copy(update={"id": self._run.id, "origin": record.origin or self._origin, "parent": self._run.parent})
+                yield self._start(record)
             elif isinstance(record, Artifact):
                 if not record.name.startswith(RESERVED_ARTIFACTS) and (complete := self._with_content(record, record)) is not None:
                     yield complete
             else:
                 yield record
+
+    def _start(self, record: RunStarted) -> RunStarted:
+        tags = {name: value for name, value in record.tags.items() if not name.startswith(RESERVED_TAGS)}
+        origin = record.origin or self._origin
+        return record.model_copy(update={"id": self._run.id, "parent": self._run.parent, "origin": origin, "tags": tags})
 
     def _with_content(self, artifact: Artifact, native: Artifact) -> Artifact | None:
         """Return the artifact with its content fetched under the name that it has at the service; None if that has lost it."""
@@ -124,8 +128,7 @@ class _Reading:
             return None
         finally:
             path.unlink(missing_ok=True)
-        media_type = artifact.media_type or mimetypes.guess_type(artifact.name)[0]
-        return artifact.model_copy(update={"sha256": sha256, "size": size, "media_type": media_type})
+        return artifact.model_copy(update={"sha256": sha256, "size": size})
 
     def _write_records(self, records: Iterable[Record]) -> None:
         writer = derive_writer_id(self._run)
@@ -162,8 +165,7 @@ class _Reading:
                     yield entry
 
     def _native_content(self, artifact: Artifact, recalled: Recalled) -> Artifact | None:
-        there = recalled.native.artifacts
-        native = there.get(self._adapter.artifact_name(artifact.name)) or there.get(artifact.name)
+        native = recalled.native_artifact(artifact.name, self._adapter)
         if native is None:  # the service does not hold references, or the target's filters kept the artifact away
             return artifact if artifact.uri is not None else None
         return self._with_content(artifact, native)
