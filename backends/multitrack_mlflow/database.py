@@ -85,10 +85,17 @@ class UnreadableBySQL(Exception):  # noqa: N818 - it asks for another road, it r
 
 
 class Connection(Protocol):
-    """A read-only connection, used by one thread at a time."""
+    """A read-only connection, used by one thread at a time. The placeholders of its queries are question marks."""
+
+    @property
+    def key_order(self) -> str:
+        """What sorts metrics `m` by their keys, code point by code point, without an index that leads through other runs' points."""
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
-        """Return all rows of a query, whose placeholders are question marks. No lock is held afterwards."""
+        """Return all rows of a query. No lock is held afterwards."""
+
+    def batches(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Row]]:
+        """Yield the rows of a query, `size` at a time. Until the last one is taken, sqlite can keep others from writing."""
 
 
 class Database:
@@ -149,17 +156,32 @@ _POSTGRESQL_TABLES = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemanam
 
 
 class _SQLite:
+    key_order = "+m.key"  # a plain column would be read in the order of the primary key, which holds the points of all runs
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         return self._connection.execute(query, values).fetchall()
 
+    def batches(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Row]]:
+        with closing(self._connection.execute(query, values)) as cursor:
+            while rows := cursor.fetchmany(size):
+                yield rows
+
 
 class _PostgreSQL:
+    key_order = 'm.key COLLATE "C"'
+
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         found: list[Row] = self._connection.execute(query.replace("?", "%s"), values).fetchall()
         return found
+
+    def batches(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Row]]:
+        with self._connection.transaction(), self._connection.cursor(name="points") as cursor:
+            cursor.execute(query.replace("?", "%s"), values)
+            while rows := cursor.fetchmany(size):
+                yield rows
