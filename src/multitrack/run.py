@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import orjson
 
-from .journal import JournalWriter, RunFolder, store_file
-from .journal.blobs import hash_file
+from .ending import how_it_ended
+from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
+from .journal.blobs import hash_file, list_files
 from .records import (
     Artifact,
     ArtifactRef,
@@ -26,35 +28,46 @@ from .records import (
     Record,
     RunFinished,
     RunUpdated,
-    Summary,
     now,
 )
-from .values import to_artifact_name, to_microseconds, to_params, to_point, to_step, to_tags
+from .run_summary import RunSummary
+from .values import new_record, to_artifact_name, to_microseconds, to_name, to_params, to_point, to_step, to_tags
 
 _METRICS_HEAD = b'{"kind":"metrics","seq":'
-_JSON = orjson.OPT_APPEND_NEWLINE
-_SPECIAL = (Histogram, ArtifactRef)
+_NEWLINE = orjson.OPT_APPEND_NEWLINE
+_dumps = orjson.dumps
+_DISK_REFUSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 class Run:
     """One run, made by `multitrack.init`. Safe to use from several threads, and in forked children, which write files of their own.
 
+    Once the run has ended, whatever would record something raises ValueError: what returns has been recorded. A disk that refuses
+    raises nothing: it is said at once, and counted until the end.
+
     Attributes:
         id: 32 lowercase letters and digits, the same at every service that lets us choose.
         project, name: as given.
         dir: the run's folder.
+        owner: the process that made it, and that ends it: a forked child does not.
+        joined: whether another process began the run, and ends it.
     """
 
-    def __init__(self, folder: RunFolder | None, project: str, name: str | None, *, id: str | None = None) -> None:
-        """`folder` is None for a run that records nothing and has an `id` only."""
+    def __init__(self, folder: RunFolder | None, project: str, name: str | None, *, id: str | None = None, joined: bool = False) -> None:
+        """`folder` is None for a run that records nothing and has an `id` only.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
         self.id = folder.id if folder is not None else id or ""
         self.project = project
         self.name = name
         self.dir = folder.path if folder is not None else Path(os.devnull)
         self._folder = folder
         self._session: Session | None = None
-        self._writer: Writer = JournalWriter(folder) if folder is not None else _NoWriter()
-        self._owner = os.getpid()
+        self._writer: Writer = JournalWriter(folder) if folder is not None else NoWriter()
+        self.owner = os.getpid()
+        self.joined = joined
         self._ended: Ending | None = None
         self.summary = RunSummary(self)
         _runs.add(self)
@@ -75,29 +88,21 @@ class Run:
         at = now() if time is None else to_microseconds(time)
         if step is not None and type(step) is not int:
             step = to_step(step)
-        plain: dict[str, Any] = {}
-        special = False
-        for name, value in values.items():
-            if type(name) is not str or not name:
-                raise TypeError(f"a metric's name is a text that is not empty, not {name!r}")
-            kind = type(value)
-            if kind is float:
-                special = special or value - value != 0.0  # NaN and the infinities
-            elif kind is not int and kind is not bool and kind is not str:
-                value = to_point(name, value)  # noqa: PLW2901
-                special = special or isinstance(value, _SPECIAL) or value != value or value in (float("inf"), float("-inf"))
-            plain[name] = value
-        if not special and "$" not in plain and plain:
-            fields = {"time": at, "values": plain} if step is None else {"time": at, "step": step, "values": plain}
+        plain, special = _to_values(values)
+        if not plain:
+            return
+        if not special:
             try:
-                tail = orjson.dumps(fields, option=_JSON)
+                if step is None:
+                    tail = _dumps({"time": at, "values": plain}, None, _NEWLINE)
+                else:
+                    tail = _dumps({"time": at, "step": step, "values": plain}, None, _NEWLINE)
             except TypeError:  # an int beyond 64 bits, a lone surrogate: the codec knows how to write them
                 pass
             else:
                 self._writer.append_line(_METRICS_HEAD, b"," + tail[1:])
                 return
-        if plain:
-            self._write(Metrics(time=at, step=step, values=plain))
+        self._write(Metrics(time=at, step=step, values=plain))
 
     def define_metric(
         self,
@@ -118,12 +123,13 @@ class Run:
         Raises:
             ValueError: an argument is none of those.
         """
-        self._write(MetricDefinition(time=now(), name=name, x=x, goal=goal, summary=summary))
+        self._record(MetricDefinition, name=name, x=x, goal=goal, summary=summary)
 
     # -- settings, words, data
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record hyperparameters, nested as they are. A mapping merges into what is there; anything else replaces it.
+        """Record hyperparameters, nested as they are. A mapping merges into what is there; anything else replaces it:
+        after `{"model": {"depth": 3, "width": 8}}`, `{"model": {"depth": 5}}` leaves the width, and `{"model": "linear"}` nothing of both.
 
         Raises:
             TypeError, ValueError: a name is no str, or a value cannot be written as JSON; nothing was written.
@@ -136,19 +142,31 @@ class Run:
         Raises:
             TypeError: they are neither.
         """
-        self._write(RunUpdated(time=now(), tags=to_tags(tags)))
+        self._record(RunUpdated, tags=to_tags(tags))
 
     def remove_tags(self, names: Iterable[str]) -> None:
-        """Take tags away; those that are not there do not matter."""
-        self._write(RunUpdated(time=now(), removed_tags=list(to_tags(names))))
+        """Take tags away; those that are not there do not matter.
+
+        Raises:
+            TypeError: they are not a list of texts.
+        """
+        self._record(RunUpdated, removed_tags=list(to_tags(names)))
 
     def set_notes(self, notes: str) -> None:
-        """Replace the run's notes, in Markdown."""
-        self._write(RunUpdated(time=now(), notes=notes))
+        """Replace the run's notes, in Markdown.
+
+        Raises:
+            TypeError: they are no text.
+        """
+        self._record(RunUpdated, notes=notes)
 
     def set_name(self, name: str) -> None:
-        """Rename the run."""
-        self._write(RunUpdated(time=now(), name=name))
+        """Rename the run.
+
+        Raises:
+            TypeError: the name is no text.
+        """
+        self._record(RunUpdated, name=name)
         self.name = name
 
     def log_data(
@@ -185,20 +203,18 @@ class Run:
             algorithm, source_type = "sha256", "local"
             uri = uri or file.resolve().as_uri()
         described = to_params({"schema": schema, "profile": profile})
-        self._write(
-            DataVersion(
-                time=now(),
-                name=name,
-                role=role,
-                uri=uri,
-                source_type=source_type,
-                digest=digest,
-                algorithm=algorithm,
-                size=size,
-                rows=rows,
-                data_schema=described["schema"],
-                profile=described["profile"],
-            )
+        self._record(
+            DataVersion,
+            name=name,
+            role=role,
+            uri=uri,
+            source_type=source_type,
+            digest=digest,
+            algorithm=algorithm,
+            size=size,
+            rows=rows,
+            data_schema=described["schema"],
+            profile=described["profile"],
         )
 
     # -- files
@@ -224,31 +240,36 @@ class Run:
             reference: record where it is and copy nothing.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the name leads out of the run.
-            OSError: the content cannot be read, or the disk refuses it.
+            FileNotFoundError: there is no such file, or none in the folder.
+            TypeError, ValueError: the name leads out of the run, or another argument is wrong.
+            OSError: the content cannot be read.
         """
         details = {"type": kind, "step": to_step(step), "metadata": to_params(metadata or {})}
-        if reference:
-            self._write(Artifact(time=now(), name=to_artifact_name(name or Path(path).name), uri=os.fspath(path), **details))
-            return
         source = Path(path)
-        if source.is_dir():
-            name = to_artifact_name(name or source.resolve().name)
-            for file in sorted(item for item in source.rglob("*") if item.is_file()):
-                self._store(file, f"{name}/{file.relative_to(source).as_posix()}", details)
+        if reference:
+            uri = os.fspath(path) if "://" in os.fspath(path) else source.absolute().as_uri()
+            self._record(Artifact, name=to_artifact_name(source.name if name is None else name), uri=uri, **details)
+        elif source.is_dir():
+            name = to_artifact_name(source.resolve().name if name is None else name)
+            for file, inner in list_files(source):
+                self._store(file, f"{name}/{inner}", details)
         else:
-            _existing(source, "artifact", name or source.name)
-            self._store(source, to_artifact_name(name or source.name), details)
+            name = to_artifact_name(source.name if name is None else name)
+            self._store(_existing(source, "artifact", name), name, details)
 
     def _store(self, file: Path, name: str, details: Mapping[str, Any]) -> None:
         import mimetypes
 
-        if self._folder is None:
-            return
-        sha256, size = store_file(file, self._folder.artifacts)
-        media_type = mimetypes.guess_type(name)[0]
-        self._write(Artifact(time=now(), name=name, sha256=sha256, size=size, media_type=media_type, **details))
+        content: dict[str, Any] = {}
+        if self._folder is not None:
+            try:
+                content["sha256"], content["size"] = store_file(file, self._folder.artifacts)
+            except OSError as error:
+                if error.errno not in _DISK_REFUSES:
+                    raise
+                self._writer.refuse(error)
+                return
+        self._record(Artifact, name=name, media_type=mimetypes.guess_type(name)[0], **content, **details)
 
     # -- services
 
@@ -266,13 +287,23 @@ class Run:
             error: what ended it.
             timeout: seconds to wait for the targets; MULTITRACK_FINISH_TIMEOUT, else a minute, if left out. Nothing is lost when it
                 passes: couriers go on, and `multitrack sync` delivers the rest.
+
+        Calling it again does nothing. In a process that joined the run (see `multitrack.init`), only this process's part ends.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong; the run goes on.
+            BackendError: a target has refused, and `on_error` is `raise`.
         """
-        if self._ended is not None or os.getpid() != self._owner:
+        if self._ended is not None or os.getpid() != self.owner:
+            return
+        end = new_record(RunFinished, status=status, error=error)
+        if self._session is not None:
+            self._session.before_end(timeout)
+        if self._ended is not None:  # another thread, or a signal handler, was quicker
             return
         self._ended = status
-        if self._session is not None:
-            self._session.before_end()
-        self._writer.append(RunFinished(time=now(), status=status, error=error))
+        if not self.joined:
+            self._writer.append(end)
         self._writer.close()
         if self._session is not None:
             self._session.after_end(status, refused=self._writer.refused, timeout=timeout)
@@ -286,7 +317,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.finish(*how_it_ended(error))
+        status, text = how_it_ended(error)
+        self.finish(status, error=text)
 
     def __repr__(self) -> str:
         return f"<multitrack.Run {self.id} of {self.project!r}: {self._ended or 'running'}>"
@@ -297,97 +329,44 @@ class Run:
     def _write(self, record: Record) -> None:
         self._writer.append(record)
 
+    def _record(self, cls: type[Record], **fields: Any) -> None:
+        self._write(new_record(cls, **fields))
+
     def _after_fork(self) -> None:
-        if isinstance(self._writer, JournalWriter):
-            self._writer.abandon()
-        if self._folder is not None:
-            self._writer = _NewWriter(self, self._folder)
+        self._writer.abandon()
+        if self._folder is not None and self._ended is None:
+            self._writer = ChildWriter(self._folder)
 
 
-class Writer(Protocol):
-    """What a run writes to."""
-
-    refused: int
-
-    def append(self, record: Record) -> None: ...
-    def append_line(self, head: bytes, tail: bytes) -> None: ...
-    def close(self) -> None: ...
-
-
-class _NoWriter:
-    """For a run that records nothing."""
-
-    refused = 0
-
-    def append(self, record: Record) -> None:
-        """Nothing is recorded."""
-
-    def append_line(self, head: bytes, tail: bytes) -> None:
-        """Nothing is recorded."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class _NewWriter:
-    """Stands in for a forked child's writer until the child writes something: most children never do."""
-
-    refused = 0
-
-    def __init__(self, run: Run, folder: RunFolder) -> None:
-        self._run = run
-        self._folder = folder
-
-    def _open(self) -> JournalWriter:
-        if not isinstance(self._run._writer, JournalWriter):
-            self._run._writer = JournalWriter(self._folder)
-        return self._run._writer
-
-    def append(self, record: Record) -> None:
-        self._open().append(record)
-
-    def append_line(self, head: bytes, tail: bytes) -> None:
-        self._open().append_line(head, tail)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class RunSummary(MutableMapping[str, Any]):
-    """`run.summary["best"] = 0.97`: single results of the whole run. Reading gives back what this process has set."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._values: dict[str, Any] = {}
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.update({name: value})
-
-    def update(self, values: Any = (), /, **more: Any) -> None:  # type: ignore[override]
-        """Set several at once, in one record."""
-        fresh = {name: to_point(name, value) for name, value in {**dict(values), **more}.items()}
-        if fresh:
-            self._run._write(Summary(time=now(), values=fresh))
-            self._values.update(fresh)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __delitem__(self, name: str) -> None:
-        raise TypeError("a summary value cannot be taken back; set another one")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+def _to_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return metrics as a record holds them, and whether the codec has to write them. The hot path: plain values cost no call."""
+    try:
+        items = values.items()
+    except AttributeError:
+        raise TypeError(f"metrics are given as a mapping such as {{'loss': 0.5}}, not {values!r:.60}") from None
+    plain: dict[str, Any] = {}
+    special = False
+    for name, value in items:
+        if type(name) is not str or not name:
+            name = to_name(name)  # noqa: PLW2901
+        kind = type(value)
+        if kind is not float and kind is not int and kind is not bool and kind is not str:
+            value = to_point(name, value)  # noqa: PLW2901
+            kind = type(value)
+        if kind is float:
+            if value - value != 0.0:  # NaN and the infinities
+                special = True
+        elif kind is Histogram or kind is ArtifactRef:
+            special = True
+        plain[name] = value
+    return plain, special or "$" in plain
 
 
 class Session:
     """What stands around a run while it goes on: capture, couriers, the lines that people see. `multitrack.session` has the real one."""
 
-    def before_end(self) -> None:
-        """Called before the last record is written."""
+    def before_end(self, timeout: float | None) -> None:
+        """Called before the last record is written; takes no more than `timeout` seconds."""
 
     def after_end(self, status: Ending, *, refused: int, timeout: float | None) -> None:
         """Called when the journal is closed."""
@@ -401,20 +380,9 @@ class Session:
         raise NotImplementedError
 
 
-def how_it_ended(error: BaseException | None) -> tuple[Ending, str | None]:
-    """Return the status and the text for a run that this exception, or none, has ended."""
-    if error is None or isinstance(error, SystemExit) and error.code in (None, 0):
-        return "finished", None
-    if isinstance(error, KeyboardInterrupt):
-        return "killed", "KeyboardInterrupt"
-    if isinstance(error, SystemExit):
-        return "failed", f"exit {error.code}"
-    import traceback
-
-    return "failed", "".join(traceback.format_exception(error)).rstrip()
-
-
 def _existing(path: Path, what: str, name: str) -> Path:
+    if path.is_dir():
+        raise IsADirectoryError(f"{what} {name!r}: {str(path)!r} is a folder; name a file")
     if not path.is_file():
         raise FileNotFoundError(f"{what} {name!r}: there is no file {str(path)!r} (looked for in {Path.cwd()})")
     return path

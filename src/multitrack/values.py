@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import PurePath, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
-from .records import ArtifactRef, Histogram
+from pydantic import ValidationError
 
+from .records import ArtifactRef, Histogram, Record, now
+
+R = TypeVar("R", bound=Record)
 Scalar = bool | int | float | str
+
+_EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds: what dates can say, here and at the services."""
+_DEEPEST = 64
+"""Levels of nesting that params may have [orjson: 254; a level may take three]."""
+
+
+def to_name(name: Any) -> str:
+    """Return a metric's name.
+
+    Raises:
+        TypeError, ValueError: it is no text, or an empty one.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a metric's name is a text, not {name!r}")
+    if not name:
+        raise ValueError("a metric's name is empty")
+    return str.__str__(name)
 
 
 def to_point(name: str, value: Any) -> Scalar | Histogram | ArtifactRef:
@@ -19,18 +41,38 @@ def to_point(name: str, value: Any) -> Scalar | Histogram | ArtifactRef:
 
     Raises:
         TypeError: it is none of the value types.
+        ValueError: it is a number beyond the floats.
     """
     if isinstance(value, bool | int | float | str | Histogram | ArtifactRef):
         # A subclass (an enum, numpy.float64) is given up for the plain value: JSON would not bring it back.
-        return _plain(value)
+        plain: Scalar | Histogram | ArtifactRef = _plain(value)
+        return plain
+    number = _to_number(f"metric {name!r}", value)
+    if number is None:
+        described = f"metric {name!r}: a {_describe(value)} is no metric value"
+        raise TypeError(f"{described}; log a bool, int, float, str or Histogram{_hint(name, value)}")
+    return number
+
+
+def _to_number(what: str, value: Any) -> Scalar | None:
+    """Return the one scalar that a numpy or torch object holds, or that a number of another type is; None if it is neither."""
     item = getattr(value, "item", None)
     if callable(item) and _has_one_element(value):
-        return to_point(name, item())
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real) or type(value).__name__ == "Decimal":
-        return float(value)
-    raise TypeError(f"metric {name!r}: a {_describe(value)} is no metric value; log a bool, int, float, str or Histogram{_hint(name, value)}")
+        try:
+            inner = item()
+        except Exception as error:
+            raise TypeError(f"{what}: the value of a {_describe(value)} cannot be read: {error}") from error
+        if isinstance(inner, bool | int | float | str):
+            return _plain(inner)  # type: ignore[no-any-return]
+        value = inner if isinstance(inner, numbers.Number) else value
+    try:
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        if isinstance(value, numbers.Real | Decimal):
+            return float(value)
+    except OverflowError:
+        raise ValueError(f"{what}: {value!r} is beyond the floats") from None
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -44,9 +86,8 @@ def _plain(value: Any) -> Any:
 
 
 def _has_one_element(value: Any) -> bool:
-    shape = getattr(value, "shape", ())
     try:
-        return math.prod(shape) == 1
+        return math.prod(getattr(value, "shape", ())) == 1
     except TypeError:
         return False
 
@@ -63,7 +104,10 @@ def _hint(name: str, value: Any) -> str:
 
 def _describe(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return f"{type(value).__name__} of shape {tuple(shape)}" if shape else type(value).__name__
+    try:
+        return f"{type(value).__name__} of shape {tuple(shape)}" if shape else type(value).__name__
+    except TypeError:
+        return type(value).__name__
 
 
 def to_step(step: Any) -> int | float | None:
@@ -75,15 +119,18 @@ def to_step(step: Any) -> int | float | None:
     """
     if step is None or type(step) is int:
         return step
-    if isinstance(step, bool | str) or not isinstance(step, numbers.Real):
-        item = getattr(step, "item", None)
-        if callable(item) and not isinstance(step, bool | str) and _has_one_element(step):
-            return to_step(item())
-        raise TypeError(f"step must be an int or a float, not {step!r}")
-    number = int(step) if isinstance(step, numbers.Integral) else float(step)
+    number = None if isinstance(step, bool | str) else _plain(step) if isinstance(step, int | float) else _to_number("step", step)
+    if number is None or isinstance(number, bool | str):
+        raise TypeError(f"step must be an int or a float, not {_quote(step)}")
     if not math.isfinite(number):
         raise ValueError(f"step must be finite, not {step!r}; leave it out where there is none")
     return number
+
+
+def _quote(value: Any) -> str:
+    """Return a value for a message: short, whatever it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {_describe(value)}"
 
 
 def to_microseconds(time: float | datetime) -> int:
@@ -91,13 +138,20 @@ def to_microseconds(time: float | datetime) -> int:
 
     Raises:
         TypeError: it is neither.
+        ValueError: it lies beyond the year 9999, as milliseconds taken for seconds do, or before the year 1.
     """
     if isinstance(time, datetime):
-        delta = time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        try:
+            delta = time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        except (OverflowError, ValueError):
+            raise ValueError(f"time {time!r} cannot be told in UTC") from None
         return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
-        raise TypeError(f"time must be a datetime or seconds since 1970, not {time!r}")
-    return round(time * 1_000_000)
+    seconds = None if isinstance(time, bool | str) else time if type(time) in (int, float) else _to_number("time", time)
+    if seconds is None or isinstance(seconds, bool | str):
+        raise TypeError(f"time must be a datetime or seconds since 1970, not {_quote(time)}")
+    if not _EARLIEST <= seconds * 1_000_000 <= _LATEST:
+        raise ValueError(f"time must be in seconds since 1970, within the years 1 to 9999, not {time!r}")
+    return round(seconds * 1_000_000)
 
 
 def to_params(values: Any) -> dict[str, Any]:
@@ -107,34 +161,37 @@ def to_params(values: Any) -> dict[str, Any]:
         TypeError, ValueError: not a mapping, a name that is no str, or a value that is no JSON; the message says which.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(f"params must be a mapping, not {type(values).__name__}; for a Namespace or a dataclass use vars(...)")
-    return {_param_name(name): _to_param(str(name), value, ()) for name, value in values.items()}
+        raise TypeError(f"params must be a mapping, not {_describe(values)}; for a Namespace or a dataclass use vars(...)")
+    return {_param_name(name): _to_param(str(name), value, (id(values),)) for name, value in values.items()}
 
 
 def _param_name(name: Any, where: str = "") -> str:
-    if type(name) is not str:
-        raise TypeError(f"param {where or name!r}: the name {name!r} is no str; write str({name!r})")
-    return name
+    if not isinstance(name, str):
+        raise TypeError(f"param {where or name!r}: the name {name!r} is no str; write {str(name)!r}")
+    return str.__str__(name)
 
 
-def _to_param(where: str, value: Any, seen: tuple[int, ...]) -> Any:
+def _to_param(where: str, value: Any, inside: tuple[int, ...]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return _plain(value)
     if isinstance(value, PurePath):
         return str(value)
-    if id(value) in seen:
+    if id(value) in inside:
         raise ValueError(f"param {where!r} contains itself")
-    inside = (*seen, id(value))
+    inside = (*inside, id(value))
+    if len(inside) > _DEEPEST:
+        raise ValueError(f"param {where[:60]!r}... is nested deeper than {_DEEPEST} levels")
     if isinstance(value, Mapping):
         return {_param_name(name, where): _to_param(f"{where}.{name}", item, inside) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [_to_param(f"{where}[{i}]", item, inside) for i, item in enumerate(value)]
-    if isinstance(value, set | frozenset):
+    if isinstance(value, Set):
         return sorted((_to_param(where, item, inside) for item in value), key=repr)
-    item = getattr(value, "item", None)
-    if callable(item) and _has_one_element(value):
-        return _to_param(where, item(), inside)
-    raise TypeError(f"param {where!r}: a {_describe(value)} cannot be written as JSON; give a number, a text, or a list or dict of them")
+    number = _to_number(f"param {where!r}", value)
+    if number is None:
+        described = f"param {where!r}: a {_describe(value)} cannot be written as JSON"
+        raise TypeError(f"{described}; give a number, a text, or a list or dict of them")
+    return number
 
 
 def to_tags(tags: Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:
@@ -142,23 +199,55 @@ def to_tags(tags: Iterable[str] | Mapping[str, str | None]) -> dict[str, str | N
 
     Raises:
         TypeError: a name or value is no str; or one str was given where several tags are meant.
+        ValueError: a name is empty.
     """
     if isinstance(tags, str):
         raise TypeError(f"tags must be a list or a mapping; write [{tags!r}]")
-    found = dict(tags) if isinstance(tags, Mapping) else dict.fromkeys(tags)
-    for name, value in found.items():
-        if type(name) is not str or not name or not (value is None or type(value) is str):
-            raise TypeError(f"tag {name!r}: names are texts that are not empty, values are texts or None, not {value!r}")
-    return found
+    if not isinstance(tags, Iterable):
+        raise TypeError(f"tags must be a list or a mapping, not {_quote(tags)}")
+    items = tags.items() if isinstance(tags, Mapping) else ((name, None) for name in tags)
+    return {_tag_name(name): _tag_value(name, value) for name, value in items}
+
+
+def _tag_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"tag {_quote(name)}: a tag's name is a text; write {str(name)!r}")
+    if not name:
+        raise ValueError("a tag's name is empty")
+    return str.__str__(name)
+
+
+def _tag_value(name: Any, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"tag {name!r}: its value is a text or None, not {_quote(value)}; write {str(value)!r}")
+    return None if value is None else str.__str__(value)
 
 
 def to_artifact_name(name: str) -> str:
     """Return an artifact's name, a relative path with forward slashes, in its shortest form.
 
     Raises:
+        TypeError: it is no text.
         ValueError: it is empty, absolute, or leads out of the run.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"an artifact's name is a text, not {_quote(name)}")
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"artifact name {name!r} must be a relative path inside the run, such as 'models/best.pt'; give one with name=...")
     return str(path)
+
+
+def new_record(cls: type[R], **fields: Any) -> R:
+    """Return a record of this moment.
+
+    Raises:
+        TypeError, ValueError: a field has the wrong type, or a value that it cannot have; one line says which.
+    """
+    try:
+        return cls(time=now(), **fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        wrong = TypeError if first["type"].endswith("_type") else ValueError
+        raise wrong(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r:.60}") from None

@@ -12,15 +12,19 @@ from .layout import RunFolder, Store, write_atomically
 from .locks import FileLock, is_locked
 from .read import Journal, Lines, Verdict, WriterFile
 from .write import JournalWriter
+from .writers import ChildWriter, NoWriter, Writer
 
 __all__ = [
+    "ChildWriter",
     "FileLock",
     "Journal",
     "JournalWriter",
     "Lines",
+    "NoWriter",
     "RunFolder",
     "Store",
     "Verdict",
+    "Writer",
     "WriterCopy",
     "WriterFile",
     "is_locked",

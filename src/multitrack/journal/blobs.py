@@ -12,6 +12,33 @@ from pathlib import Path
 _CHUNK = 1 << 20
 
 
+def list_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return every file below a folder and its path relative to it, with forward slashes, sorted. Symbolic links are followed.
+
+    Raises:
+        FileNotFoundError: a link leads nowhere, or there is no file at all.
+        OSError: a folder cannot be read, or a link leads back to a folder that it lies in.
+    """
+    found: list[tuple[Path, str]] = []
+    _collect(folder, "", (folder.resolve(),), found)
+    if not found:
+        raise FileNotFoundError(f"the folder {str(folder)!r} holds no file")
+    return found
+
+
+def _collect(folder: Path, prefix: str, above: tuple[Path, ...], found: list[tuple[Path, str]]) -> None:
+    for item in sorted(folder.iterdir()):
+        if item.is_dir():
+            inside = item.resolve()
+            if inside in above:
+                raise OSError(f"the link {str(item)!r} leads back to a folder that it lies in")
+            _collect(item, f"{prefix}{item.name}/", (*above, inside), found)
+        elif item.is_file():
+            found.append((item, prefix + item.name))
+        elif item.is_symlink():
+            raise FileNotFoundError(f"the link {str(item)!r} leads nowhere")
+
+
 def hash_file(path: Path) -> tuple[str, int]:
     """Return a file's SHA-256 (hexadecimal) and size in bytes, reading it in pieces."""
     digest, size = hashlib.sha256(), 0
@@ -34,7 +61,7 @@ def store_file(source: Path, folder: Path, *, move: bool = False) -> tuple[str, 
     temporary = folder / f".incoming-{secrets.token_hex(8)}"
     try:
         if move:
-            os.replace(source, temporary)
+            source.replace(temporary)
         elif not _clone(source, temporary):
             shutil.copyfile(source, temporary)
         sha256, size = hash_file(temporary)
@@ -43,7 +70,7 @@ def store_file(source: Path, folder: Path, *, move: bool = False) -> tuple[str, 
             temporary.unlink()
         else:
             temporary.chmod(0o444)
-            os.replace(temporary, content)
+            temporary.replace(content)
         return sha256, size
     except BaseException:
         with contextlib.suppress(OSError):

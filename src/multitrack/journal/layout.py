@@ -1,14 +1,14 @@
 """Where everything lies on the disk.
 
-    STORE/                          a folder, `.multitrack` unless told otherwise
-      .gitignore                    "*"
-      .couriers/TARGET.lock, .log   the process that delivers to TARGET, while it lives
-      .pending/TARGET/RUN           runs that TARGET has not got whole; the file holds the run's folder, relative to the store
-      PROJECT/RUN/                  a run
-        run.json                    the run as it stands, for people and jq; rebuildable
-        records/WRITER.jsonl .lock  one pair a writer
-        artifacts/SHA256            file contents
-        delivery/TARGET.*           what TARGET has got
+STORE/                          a folder, `.multitrack` unless told otherwise
+  .gitignore                    "*"
+  .couriers/TARGET.lock, .log   the process that delivers to TARGET, while it lives
+  .pending/TARGET/RUN           runs that TARGET has not got whole; the file holds the run's folder, relative to the store
+  PROJECT/RUN/                  a run
+    run.json                    the run as it stands, for people and jq; rebuildable
+    records/WRITER.jsonl .lock  one pair a writer
+    artifacts/SHA256            file contents
+    delivery/TARGET.*           what TARGET has got
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ def folder_name(name: str) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content so that a reader, or a crash, sees the old one or the new one."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise
 
 
@@ -109,8 +110,7 @@ class Store:
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
             raise ConfigError(
-                f"the store {self.root} cannot be written to: {error.strerror or error}; "
-                "name another folder with dir=... or MULTITRACK_DIR"
+                f"the store {self.root} cannot be written to: {error.strerror or error}; name another folder with dir=... or MULTITRACK_DIR"
             ) from None
 
     def folder(self, project: str, run_id: str) -> RunFolder:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+_SECOND_LOOK = 0.005
+"""Seconds. Whoever asks `is_locked` holds the lock for an instant; a holder worth the name still has it after this."""
 
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
@@ -33,10 +37,14 @@ class FileLock:
             return True
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if not _try_lock(fd):
+                time.sleep(_SECOND_LOOK)
+                if not _try_lock(fd):
+                    os.close(fd)
+                    return False
+        except OSError:  # a file system without locks
             os.close(fd)
-            return False
+            raise
         self._fd = fd
         _held.add(self)
         return True
@@ -60,10 +68,18 @@ class FileLock:
         self.release()
 
 
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_locked(path: Path) -> bool:
     """Return whether some process holds the lock on `path`; a missing file is not locked."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store may be read-only
     except FileNotFoundError:
         return False
     try:

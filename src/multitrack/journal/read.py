@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import orjson
 
 from ..backend import Entry
 from ..errors import RecordError
+from ..messages import host_name
 from ..records import FORMAT_VERSION, Artifact, Record, RunFinished, RunStarted, RunStatus, RunUpdated, decode
 from .layout import RunFolder
 from .locks import is_locked
@@ -53,7 +53,7 @@ class WriterFile:
 
     @property
     def header(self) -> dict[str, object]:
-        """What the first line tells about the writer; empty while it is not there.
+        """What the first line tells about the writer; empty while it is not there, or if it was damaged: the records tell enough.
 
         Raises:
             RecordError: the file was written by a newer multitrack.
@@ -71,20 +71,27 @@ class WriterFile:
             header = orjson.loads(line)
         except orjson.JSONDecodeError:
             header = None
-        if not isinstance(header, dict) or header.get("kind") != "journal" or not isinstance(header.get("format"), int):
-            raise RecordError(f"{self.path}: the first line is no journal header; the file was damaged or is not a journal")
-        if header["format"] > FORMAT_VERSION:
+        if not isinstance(header, dict) or header.get("kind") != "journal" or type(version := header.get("format")) is not int:
+            return {}
+        if version > FORMAT_VERSION:
             raise RecordError(
-                f"{self.path}: written by a newer multitrack (journal format {header['format']}, this one reads up to {FORMAT_VERSION}); "
+                f"{self.path}: written by a newer multitrack (journal format {version}, this one reads up to {FORMAT_VERSION}); "
                 "upgrade with: pip install -U multitrack"
             )
         return header
+
+    def damage_of_header(self) -> str | None:
+        """Return what is wrong with the first line, None if nothing is."""
+        line = self.header_line()
+        if self.header or not line.endswith(b"\n"):
+            return None
+        return f"{self.path.name}: the first line is no journal header: {line[:60]!r}"
 
     def is_alive(self) -> bool:
         """Return whether the process that writes this file lives: it holds its lock, or gives signs of life from another host."""
         if is_locked(self._lock):
             return True
-        if self.header.get("host") in (None, socket.gethostname()):
+        if self.header.get("host") in (None, host_name()):
             return False
         try:
             return time.time() - self._lock.stat().st_mtime < 3 * HEARTBEAT
@@ -141,6 +148,8 @@ class WriterFile:
 
         A line that is no record (cut by a full disk, say) is passed over, and named in `damaged` where that is given.
         """
+        if damaged is not None and (damage := self.damage_of_header()):
+            damaged.append(damage)
         position = 0
         while True:
             part = self.read(position, max_bytes=_CHUNK)
@@ -162,6 +171,11 @@ def decode_lines(part: Lines, path: Path, damaged: list[str] | None = None) -> I
             yield Entry(part.writer, seq, record)
 
 
+def _began(file: WriterFile) -> tuple[int, str]:
+    time = file.header.get("time")
+    return (time if isinstance(time, int) else 0), file.id
+
+
 class Journal:
     """One run."""
 
@@ -171,11 +185,11 @@ class Journal:
 
     def writers(self) -> list[WriterFile]:
         """Return the writers, the first to have started first."""
-        for name in os.listdir(self.run.records):
+        for name in os.listdir(self.run.records):  # noqa: PTH208 - names are all that is wanted, many times a second
             writer = name.removesuffix(".jsonl")
             if writer != name and writer not in self._writers:
                 self._writers[writer] = WriterFile(self.run, writer)
-        return sorted(self._writers.values(), key=lambda file: (file.header.get("time", 0), file.id))
+        return sorted(self._writers.values(), key=_began)
 
     def entries(self, damaged: list[str] | None = None) -> Iterator[Entry]:
         """Yield every record of the run, writer by writer."""
@@ -193,11 +207,9 @@ class Journal:
         Raises:
             RecordError: there is none.
         """
-        for writer in self.writers():
-            for entry in writer.entries():
-                if isinstance(entry.record, RunStarted):
-                    return entry.record
-                break
+        for record in self.life():
+            if isinstance(record, RunStarted):
+                return record
         raise RecordError(f"{self.run.path}: no run_started record; the run's files were removed or never finished being made")
 
     def is_alive(self) -> bool:
