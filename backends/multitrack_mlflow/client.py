@@ -22,7 +22,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from multitrack.errors import AuthError, BackendError, ConfigError, PermanentError, TransientError
 
-from .location import LOGIN_REMEDY, complete, folder_of, sqlite_file
+from .location import DATABASES, LOGIN_REMEDY, complete, folder_of, sqlite_file
 from .settings import MLflowSettings
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ def connect(location: str, settings: MLflowSettings) -> MlflowClient:
     _limit("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings.retries, 1)
     if folder_of(location):
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    with translated("connecting"):
+    with translated(f"connecting to {location}"):
         from mlflow import MlflowClient
 
         if is_web and has_login:
             uri = _with_login(uri, settings)
+        elif location.startswith(DATABASES):
+            _try_database(uri)
         with _artifact_root(_root_for(location, settings)):
             return MlflowClient(tracking_uri=uri)
 
@@ -66,6 +68,16 @@ def store_of(client: MlflowClient) -> Any:
     It takes a batch as it is, where the client copies each metric, and ends a run without a print to stdout.
     """
     return client._tracking_client.store
+
+
+def _try_database(uri: str) -> None:
+    """Connect once. MLflow tries a database that does not answer ten times, which takes 100 seconds."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        create_engine(uri, poolclass=NullPool).connect().close()
 
 
 def _limit(variable: str, asked: int | None, default: int) -> None:
@@ -175,6 +187,11 @@ def _artifact_root(root: str | None) -> Iterator[None]:
 
 # -- errors -----------------------------------------------------------------------------------------------------------
 
+_BAD_DATABASE_LOGIN = re.compile(r"password authentication failed|no password supplied|Access denied for user|Login failed for user")
+_BAD_DATABASE_FILE = re.compile(r"unable to open database file|readonly database|file is not a database")
+"""What drivers call operational, and what waiting does not heal."""
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "CredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"})
+"""What the SDKs of S3, Azure and Google raise before they ask their stores."""
 _RETRIED = frozenset({408, 409, 423, 425, 429, 499})
 _CODES = {
     "TEMPORARILY_UNAVAILABLE": 503,
@@ -206,10 +223,7 @@ def translated(doing: str) -> Iterator[None]:
     except (BackendError, ConfigError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever an SDK or plugin raises is told in our words
-        translation = _translate(doing, error)
-    else:
-        return
-    raise translation
+        raise _translate(doing, error) from None
 
 
 def _translate(doing: str, error: Exception) -> BackendError:
@@ -223,7 +237,14 @@ def _translate(doing: str, error: Exception) -> BackendError:
         return PermanentError(f"{message}; pip install '{extra}'")
     if cause is not None and "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return PermanentError(f"{message}; name the authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH")
-    if type(error).__name__ in {"NoCredentialsError", "CredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"}:
+    if _BAD_DATABASE_FILE.search(message):
+        return PermanentError(message)
+    if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in {
+        "NoCredentialsError",
+        "CredentialsError",
+        "ClientAuthenticationError",
+        "DefaultCredentialsError",
+    }:
         return AuthError(message)
     transient = cause is not None or _may_pass(error) if status is None else status in _RETRIED or (status >= 500 and status != 501)
     return TransientError(message, retry_after=_retry_after(cause)) if transient else PermanentError(message)
@@ -258,8 +279,8 @@ def _status_of(error: Exception, cause: requests.RequestException | None) -> int
 
 def _may_pass(error: Exception) -> bool:
     """Return whether an error without a status is of the kind that goes away: the network, a full disk, a database that is down."""
-    if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError | FileExistsError):
-        return False
+    if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError | FileExistsError | ValueError):
+        return False  # requests' errors about a malformed URL are ValueErrors as well as OSErrors
     name = type(error).__name__
     return isinstance(error, OSError) or name in {"OperationalError", "InterfaceError"} or "Timeout" in name or "Connection" in name
 
