@@ -239,12 +239,7 @@ def _translate(doing: str, error: Exception) -> BackendError:
         return PermanentError(f"{message}; name the authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH")
     if _BAD_DATABASE_FILE.search(message):
         return PermanentError(message)
-    if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in {
-        "NoCredentialsError",
-        "CredentialsError",
-        "ClientAuthenticationError",
-        "DefaultCredentialsError",
-    }:
+    if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in _NO_CREDENTIALS:
         return AuthError(message)
     transient = cause is not None or _may_pass(error) if status is None else status in _RETRIED or (status >= 500 and status != 501)
     return TransientError(message, retry_after=_retry_after(cause)) if transient else PermanentError(message)
