@@ -300,7 +300,7 @@ def _make_run(run: Any, experiment: Experiment, *, whole: bool = False) -> Nativ
         name=info.run_name or data.tags.get(names.TAG_RUN_NAME),
         user=info.user_id or None,
         status=info.status,
-        start=info.start_time or None,
+        start=info.start_time,
         end=info.end_time or None,
         deleted=info.lifecycle_stage == "deleted" or experiment.deleted,
         artifact_uri=info.artifact_uri or "",

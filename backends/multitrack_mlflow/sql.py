@@ -17,8 +17,8 @@ from .database import REVISIONS, Connection, Database, Row, UnreadableBySQL
 from .native import CHUNK, Column, DatasetInput, Experiment, LatestMetric, ModelLink, NativeModel, NativeRun, Score
 from .series import Series, append_rows
 
-BLOCK = 1_000_000
-"""Points that one query brings at most: 25 MB. The next one passes over those again."""
+BLOCK = 1 << 20
+"""Points that one query brings at most: 26 MB. The next one passes over those again."""
 RUN_LOOKUP = 500
 """Runs that are looked up together: as many placeholders as any sqlite takes."""
 
@@ -264,7 +264,7 @@ def _make_run(  # noqa: PLR0917 - one row of each table
         name=name or tags.get(names.TAG_RUN_NAME),
         user=user or None,
         status=status,
-        start=start or None,
+        start=start,
         end=end or None,
         deleted=stage == "deleted" or project_stage == "deleted",
         artifact_uri=artifact_uri or "",
