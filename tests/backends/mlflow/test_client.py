@@ -115,8 +115,10 @@ def test_an_authentication_plugin_that_the_user_chose_keeps_its_requests(monkeyp
 
 
 def test_a_login_that_cannot_be_used_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="without a username"):
+    with pytest.raises(ConfigError, match="lacks its username"):
         connect("http://127.0.0.1:1", MLflowSettings(password=SecretStr("x")))
+    with pytest.raises(ConfigError, match="lacks its password"):
+        connect("http://127.0.0.1:1", MLflowSettings(username="alice"))
     with pytest.raises(ConfigError, match="databricks takes no"):
         connect("databricks", MLflowSettings(token=SecretStr("x")))
 
