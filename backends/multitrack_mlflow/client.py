@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from multitrack.errors import ConfigError
 
 from .failures import translated
-from .location import DATABASES, complete, folder_of, sqlite_file
+from .location import DATABASES, SERVERS, complete, folder_of, sqlite_file
 from .logins import with_login
 from .settings import MLflowSettings
 
@@ -35,7 +35,7 @@ def connect(location: str, settings: MLflowSettings) -> MlflowClient:
     uri, settings = complete(location, settings)
     has_login = any(value is not None for value in (settings.username, settings.password, settings.token))
     is_web = location.startswith(("http://", "https://"))
-    if has_login and not is_web and uri == location:
+    if has_login and not is_web and not location.startswith(SERVERS):
         raise ConfigError(f"mlflow: {location} takes no username, password or token from multitrack's settings; use the plugin's own login")
     _limit("MLFLOW_HTTP_REQUEST_TIMEOUT", settings.timeout, 60)
     _limit("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings.retries, 1)

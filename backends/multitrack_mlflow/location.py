@@ -15,7 +15,9 @@ from multitrack.errors import ConfigError
 
 from .settings import MLflowSettings
 
-DATABASES = ("postgresql", "mysql", "mssql", "sqlite")
+SERVERS = ("postgresql", "mysql", "mssql")
+"""Databases that one logs in to."""
+DATABASES = (*SERVERS, "sqlite")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _PLUGIN_GROUP = "mlflow.tracking_store"
 _SECRET_KEYS = frozenset({"password", "passwd", "pwd", "odbc_connect", "sslpassword"})
@@ -133,7 +135,7 @@ def without_secrets(uri: str) -> str:
 
 def _split(uri: str) -> SplitResult | None:
     """Return the parts of a URI that may hold a login, None for any other."""
-    if re.match(rf"(https?|{'|'.join(DATABASES[:3])})(\+\w+)?://", uri) is None:
+    if re.match(rf"(https?|{'|'.join(SERVERS)})(\+\w+)?://", uri) is None:
         return None
     return urlsplit(uri)
 

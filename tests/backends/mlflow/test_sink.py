@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from multitrack.backend import (
     ATTACHED_RECORDS,
@@ -21,7 +22,7 @@ from multitrack.backend import (
     Position,
     Rejection,
 )
-from multitrack.errors import PermanentError, TransientError
+from multitrack.errors import AuthError, PermanentError, TransientError
 from multitrack.records import (
     Artifact,
     CodeVersion,
@@ -39,9 +40,10 @@ from multitrack.records import (
     Summary,
     new_run_id,
 )
-from multitrack_mlflow import MLflowBackend
+from multitrack_mlflow import MLflowBackend, MLflowSettings
 from multitrack_mlflow.sink import MLflowSink
 from support.mlflow_server import MLflowServer, free_port
+from support.postgresql import PostgreSQL, find_programs
 
 pytestmark = pytest.mark.slow
 
@@ -618,33 +620,58 @@ def test_an_input_model_is_linked_where_it_is_there_and_refused_where_not(make_s
 # -- other stores -----------------------------------------------------------------------------------------------------
 
 
-def test_a_sqlite_file_holds_the_same_and_its_artifacts_stand_beside_it(
-    make_sink: OpenSink, sqlite_uri: str, run: RunStarted, tmp_path: Path
-) -> None:
-    from mlflow import MlflowClient
-
-    (tmp_path / "abc").write_bytes(b"x")
-    sink = make_sink(sqlite_uri)
+def write_to_a_database(sink: MLflowSink, witness: Callable[[], Any], run: RunStarted, folder: Path) -> str:
+    """Write a run of everything, twice, to a database without a server; return where its artifacts are."""
+    (folder / "abc").write_bytes(b"x")
     assert sink.open(run) == Position(batches=0)
-    witness = MlflowClient(tracking_uri=sqlite_uri)
     records = [
         Metrics(time=T, step=-1, values={"loss": math.nan}),
-        Points(time=T, name="x", steps=[1, 2], times=[T, T], values=[1.0, 2.0]),
-        Hyperparameters(time=T, values={"a": "1"}),
+        Points(time=T, name="x", steps=[1, 2**62], times=[T, T], values=[1.0, math.inf]),
+        Hyperparameters(time=T, values={"a": "1", "A": "é"}),
         Artifact(time=T, name="d/f.txt", sha256="abc"),
         DataVersion(time=T, name="d", role="test"),
         Model(time=T, name="net", id="m-1", path="net", scores=[ModelScore(name="acc", time=T, value=0.5)]),
     ]
     for _ in range(2):
-        assert sink.write(batch(*records, files=tmp_path)) == []
+        assert sink.write(batch(*records, files=folder)) == []
+    with pytest.raises(PermanentError):
+        sink.write(batch(Hyperparameters(time=T, values={"a": "2"}), number=2))
     sink.finish(ended())
-    found = run_of(sink, witness)
+    client = witness()
+    found = run_of(sink, client)
     assert (found.info.status, found.info.start_time, found.info.end_time) == ("FINISHED", MS, MS + 5000)
-    assert len(history(sink, witness, "loss")) == 1
-    assert [point[1:] for point in history(sink, witness, "x")] == [(1, 1.0), (2, 2.0)]
-    assert found.info.artifact_uri.startswith(str(tmp_path / "mlruns"))
-    assert (tmp_path / "mlruns").is_dir()
+    assert found.data.params == {"a": "1", "A": "é"}
+    assert len(history(sink, client, "loss")) == 1
+    assert [point[1:] for point in history(sink, client, "x")] == [(1, 1.0), (2**62, 1.7976931348623157e308)]
+    assert len(found.inputs.dataset_inputs) == len(found.outputs.model_outputs) == len(model_of(sink, client).metrics) == 1
     assert sink.url() is None
+    return str(found.info.artifact_uri)
+
+
+def test_a_sqlite_file_holds_the_same_and_its_artifacts_stand_beside_it(
+    make_sink: OpenSink, sqlite_uri: str, run: RunStarted, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    artifacts = write_to_a_database(make_sink(sqlite_uri), lambda: MlflowClient(tracking_uri=sqlite_uri), run, tmp_path)
+    assert artifacts.startswith(str(tmp_path / "mlruns"))
+    assert (Path(artifacts) / "d/f.txt").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(find_programs() is None, reason="PostgreSQL's programs (initdb, postgres) are not installed")
+def test_postgresql_holds_the_same_and_artifacts_go_where_the_settings_say(run: RunStarted, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    with PostgreSQL("s3cret/@ word") as server:
+        settings = MLflowSettings(password=SecretStr("s3cret/@ word"), artifacts=str(tmp_path / "files"))
+        location = MLflowBackend.resolve(server.location, tmp_path)
+        with pytest.raises(AuthError):
+            MLflowBackend(location, MLflowSettings(password=SecretStr("wrong"))).sink().open(run)
+        sink = MLflowSink(str(location), settings)
+        uri = server.location.replace("@", ":s3cret%2F%40%20word@", 1)
+        artifacts = write_to_a_database(sink, lambda: MlflowClient(tracking_uri=uri), run, tmp_path)
+        sink.close()
+    assert artifacts.startswith(str(tmp_path / "files"))
 
 
 def test_a_folder_is_not_written_to(make_sink: OpenSink, file_store: str, run: RunStarted) -> None:
