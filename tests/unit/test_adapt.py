@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,31 @@ def test_a_batch_adapted_again_from_its_state_is_the_same(run: list[Record], hel
     first, again = adapter.adapt(entries[5:]), Adapter(held, json.loads(state)).adapt(entries[5:])
     assert _lines(first.entries) == _lines(again.entries)
     assert first.losses == again.losses
+
+
+@pytest.mark.parametrize("held", [MLFLOW_LIKE, FOLDER_LIKE])
+def test_each_batch_by_a_new_adapter_gives_the_same(held: Capabilities) -> None:
+    """The state carries what one batch must know of the one before: names, ordinals, and the last values of params."""
+    steps: list[Record] = [
+        Points(time=0, name="a#b", times=[0, 0], values=[0.5, 0.5]),
+        Metrics(time=0, values={"a#b": 0.5, "A#b": 0.5}),
+        Hyperparameters(time=0, values={"x": 1, "A": 1}),
+        Hyperparameters(time=0, values={"x": 1, "a": 1}),
+        Hyperparameters(time=0, values={"x": 2}),
+    ]
+    entries = entries_of(steps * 2)
+    whole = Adapter(held).adapt(entries)
+    state, pieces = None, []
+    for entry in entries:
+        adapter = Adapter(held, state)
+        pieces.extend(adapter.adapt([entry]).entries)
+        state = json.loads(json.dumps(adapter.state))
+    assert _lines(pieces) == _lines(whole.entries)
+
+
+def test_the_state_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version 0"):
+        Adapter(MLFLOW_LIKE, {"version": 0})
 
 
 def _renamed_everywhere(record: Record) -> bool:

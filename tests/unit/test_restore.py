@@ -105,6 +105,15 @@ def test_a_changed_param_wins_and_the_others_stay() -> None:
     assert [difference.field for difference in compare(original, restored)] == ["param 'model.depth'"]
 
 
+def test_what_the_run_itself_replaced_does_not_come_back() -> None:
+    run: list[Record] = [RUN[0], Hyperparameters(time=0, values={"a": {"b": 1}}), Hyperparameters(time=0, values={"a": 2})]
+    native = _there(run, MLFLOW_LIKE)
+    assert native.params == {"a.b": "1", "a": "2"}
+    assert restore(run, native, MLFLOW_LIKE).params == {"a": 2}
+    native.params["a.b"] = "changed"
+    assert restore(run, native, MLFLOW_LIKE).params == {"a": 2, "a.b": "changed"}
+
+
 def test_a_changed_value_under_a_changed_name_comes_back_under_its_own() -> None:
     _, restored = _changed(lambda native: native.params.update({f"c_d-{hash8('c#d')}": "False"}))
     assert restored.params["c#d"] == "False"

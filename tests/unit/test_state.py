@@ -66,7 +66,7 @@ def test_a_run_s_life() -> None:
 
 def test_the_first_of_several_writers_says_who_the_run_is_and_the_earliest_when_it_started() -> None:
     other = RunStarted(time=50, id="1" * 32, project="q", tags={"c": "3"})
-    state = fold([START, other])
+    state = fold([START, other, START.model_copy(update={"time": 900, "id": "2" * 32})])
     assert (state.id, state.project, state.started, state.tags) == ("0" * 32, "p", 50, {"a": "1", "b": None})
 
 
@@ -146,6 +146,7 @@ def test_last_values_patterns_and_what_was_set() -> None:
         [
             Metrics(time=0, values={"val/a[0]": 2, "val/b": 1, "c": 1, "t": "text"}),
             Metrics(time=0, values={"val/a[0]": 1, "val/b": 2, "c": 2}),
+            MetricDefinition(time=0, name="*", summary="last"),
             MetricDefinition(time=0, name="val/*", summary="max"),
             MetricDefinition(time=0, name="val/b", summary="min"),
             MetricDefinition(time=0, name="t*", summary="none"),

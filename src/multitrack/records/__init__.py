@@ -14,9 +14,11 @@ from .base import (
     Step,
     TaggedValue,
     Value,
+    derive_writer_id,
     new_run_id,
     new_writer_id,
     now,
+    replaces,
 )
 from .code_version import CodeVersion
 from .codec import UnknownRecord, decode, encode, from_wire, json_schema, read_fields, to_wire
@@ -60,6 +62,7 @@ __all__ = [
     "UnknownRecord",
     "Value",
     "decode",
+    "derive_writer_id",
     "encode",
     "from_wire",
     "json_schema",
@@ -67,5 +70,6 @@ __all__ = [
     "new_writer_id",
     "now",
     "read_fields",
+    "replaces",
     "to_wire",
 ]

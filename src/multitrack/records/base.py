@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -77,7 +78,7 @@ Value = Annotated[
 
 ParamValue = TypeAliasType(
     "ParamValue",
-    "Annotated[None | bool | int | float | str | list[ParamValue] | dict[str, ParamValue], WithJsonSchema({})]",
+    "Annotated[bool | int | float | str | list[ParamValue] | dict[str, ParamValue] | None, WithJsonSchema({})]",
 )
 """A hyperparameter: whatever JSON can say, plus NaN, the infinities, and ints and texts of any size."""
 
@@ -95,3 +96,16 @@ def new_run_id() -> str:
 def new_writer_id() -> str:
     """Return a fresh writer id. Random, never a pid or a rank: those are used again."""
     return secrets.token_hex(8)
+
+
+def derive_writer_id(run_id: str, version: str | None) -> str:
+    """Return the writer's id for a run that another tool recorded: the same whenever this version of the run is read.
+
+    The first half stands for the run, the second for its version, so that a later version can replace an earlier one.
+    """
+    return "".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:8] for part in (run_id, version or ""))
+
+
+def replaces(writer: str, other: str) -> bool:
+    """Return whether two writers' ids stand for two versions of one run, by `derive_writer_id`."""
+    return writer != other and len(writer) == len(other) == 16 and writer[:8] == other[:8]

@@ -127,7 +127,7 @@ def to_wire(value: Any) -> Any:
     """Return `value` in terms that orjson writes without loss."""
     kind = type(value)
     if kind is float:
-        return value if math.isfinite(value) else {"$": "nan" if value != value else "inf" if value > 0 else "-inf"}
+        return value if math.isfinite(value) else {"$": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
     if kind is str:
         return value if value.isascii() or _is_utf8(value) else _text_to_wire(value)
     if kind is bool or value is None:

@@ -10,7 +10,8 @@ from .base import ParamValue, Record
 class Hyperparameters(Record):
     """Settings of the run, nested as the user nests them.
 
-    Of several records in one run, each top-level name takes its last value; the earlier ones stay in the journal.
+    Of several records in one run, a mapping merges into the mapping of the same name, and anything else replaces what stood there;
+    the earlier values stay in the journal.
     """
 
     kind: Literal["hyperparameters"] = "hyperparameters"
