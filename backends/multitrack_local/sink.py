@@ -11,7 +11,7 @@ import orjson
 from multitrack.backend import RESERVED_TAGS, TAG_COMPLETE, Batch, Conclusion, Entry, Position, Rejection, Sink
 from multitrack.errors import ConfigError, PermanentError, RecordError, TransientError
 from multitrack.journal import RunFolder, Store, WriterCopy, store_file, write_atomically
-from multitrack.records import Artifact, Record, RunStarted
+from multitrack.records import Artifact, Record, RunStarted, replaces
 
 MARKER_FILE = "complete.json"
 """The completion marker, beside `run.json`."""
@@ -62,6 +62,7 @@ class LocalSink(Sink):
     def finish(self, conclusion: Conclusion) -> None:
         """Note the marker; a status that the records do not tell is derived by whoever reads them, as everywhere."""
         with _translated():
+            self._drop_former_versions()
             if conclusion.tags:
                 write_atomically(self._run.path / MARKER_FILE, orjson.dumps(dict(conclusion.tags), option=orjson.OPT_INDENT_2))
 
@@ -70,6 +71,14 @@ class LocalSink(Sink):
         for copy in self._writers.values():
             copy.close()
         self._writers.clear()
+
+    def _drop_former_versions(self) -> None:
+        """Remove what an earlier migration brought of the run, now that a later version of it is here whole."""
+        delivered = set(self._writers)
+        for path in self._run.records.glob("*.jsonl"):
+            if any(replaces(writer, path.stem) for writer in delivered) and path.stem not in delivered:
+                path.unlink()
+                self._run.lock_of(path.stem).unlink(missing_ok=True)
 
     def _copy(self, writer: str) -> WriterCopy:
         if writer not in self._writers:

@@ -30,12 +30,12 @@ class LocalSource(Source):
         yield from sorted({run.project for run in self.runs(RunFilter(deleted=True))})
 
     def runs(self, wanted: RunFilter) -> Iterator[RunRef]:
-        """Yield the runs that match; one whose journal cannot be read is passed over by listings and named by `read`."""
+        """Yield the runs that match. One whose journal cannot be read is listed without a status; `read` says why."""
         if wanted.ids is not None:
             folders = [found for run_id in wanted.ids if (found := self._store.find(run_id)) is not None]
         else:
             folders = list(self._store.runs())
-        refs = [ref for folder in folders if (ref := _refer(folder)) is not None and wanted.matches(ref)]
+        refs = [ref for folder in folders if wanted.matches(ref := _refer(folder))]
         yield from sorted(refs, key=lambda ref: (ref.project, ref.started or 0, ref.id))
 
     def read(self, run: RunRef) -> Iterator[Record]:
@@ -62,15 +62,14 @@ class LocalSource(Source):
         return self._store.get(run.native_id)
 
 
-def _refer(folder: RunFolder) -> RunRef | None:
+def _refer(folder: RunFolder) -> RunRef:
     journal = Journal(folder)
     try:
-        sizes = dict(journal.sizes())
-        life = _from_summary(folder, sizes) or _from_records(journal)
+        life = _from_summary(folder, dict(journal.sizes())) or _from_records(journal)
     except (RecordError, OSError):
-        return None
+        life = None
     if life is None:
-        return None
+        return RunRef(id=folder.id, native_id=folder.id, project=folder.path.parent.name)
     return RunRef(
         id=folder.id,
         native_id=folder.id,

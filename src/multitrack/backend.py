@@ -335,8 +335,12 @@ class Backend(ABC):
         return location
 
     def check(self) -> str:
-        """Ask the service whether it is there and lets us in; return one line for people, such as its version and our name there."""
-        raise NotImplementedError(f"{self.label} has no connection check")
+        """Ask the service whether it is there and lets us in; return one line for people, such as its version and our name there.
+
+        Raises:
+            BackendError: it is not, or does not.
+        """
+        return f"{self.label} has no check of its own"
 
     @abstractmethod
     def sink(self) -> Sink:

@@ -68,9 +68,7 @@ class Verification:
             "attached": self.attached,
             "complete": self.complete,
             "losses": self.losses.to_json(),
-            "differences": [
-                {"field": item.field, "expected": item.expected, "actual": item.actual} for item in self.differences
-            ],
+            "differences": [{"field": item.field, "expected": item.expected, "actual": item.actual} for item in self.differences],
             "error": self.error,
         }
 
@@ -278,7 +276,9 @@ class Comparison:
         differences = compare(source, attached, ignoring=(*_NOT_COMPARED, "artifacts", "origin"))
         return "different" if differences else "exact"
 
-    def _complete(self, artifacts: Mapping[str, Artifact], source: Source, ref: RunRef, natives: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    def _complete(
+        self, artifacts: Mapping[str, Artifact], source: Source, ref: RunRef, natives: Mapping[str, Artifact]
+    ) -> dict[str, Artifact]:
         """Return the artifacts with the hash and size of their contents, which few services tell; without `contents`, with neither hash."""
         complete: dict[str, Artifact] = {}
         for name, artifact in artifacts.items():

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from ..errors import MultitrackError
 
-_FRAME = frozenset({"app", "output", "selection"})
+_FRAME = frozenset({"__main__", "app", "output", "selection"})
 """Modules of this package that are no commands."""
 
 

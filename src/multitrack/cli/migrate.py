@@ -13,7 +13,10 @@ from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, 
 Source = Annotated[str, typer.Argument(help="Where the runs are: an address, a target's name, or ADDRESS#ID for one run.")]
 Destination = Annotated[str, typer.Argument(help="Where they go.")]
 AsRecorded = Annotated[
-    bool, typer.Option("--as-recorded", help="What was recorded, not what people changed at the source since, for runs that multitrack delivered there.")
+    bool,
+    typer.Option(
+        "--as-recorded", help="What was recorded, not what people changed at the source since, for runs that multitrack delivered there."
+    ),
 ]
 
 

@@ -18,7 +18,9 @@ _SHOWN_METRICS = 3
 
 
 def runs(
-    address: Annotated[str, typer.Argument(help="Where: `local`, a target's name, or an address such as mlflow:http://127.0.0.1:5000.")] = "local",
+    address: Annotated[
+        str, typer.Argument(help="Where: `local`, a target's name, or an address such as mlflow:http://127.0.0.1:5000.")
+    ] = "local",
     project: Projects = None,
     tag: Tags = None,
     status: Statuses = None,

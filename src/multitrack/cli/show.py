@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def show(
     run: Annotated[str, typer.Argument(help="A run id in the local store, or ADDRESS#ID.")],
-    as_recorded: Annotated[bool, typer.Option("--as-recorded", help="As it was recorded, not as people changed it at the service.")] = False,
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="As it was recorded, not as people changed it at the service.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show everything that is known of a run."""

@@ -108,6 +108,7 @@ def migrate(
                 report.add(outcome)
                 on_outcome(outcome)
             return report
+        to_backend.check()  # a destination that is down or refuses us is told once, not once a run
         root = Path(staging) if staging is not None else _staging_folder(from_target, to_target)
         store = Store(root)
         store.create()
@@ -154,9 +155,7 @@ def _staging_folder(source: Target, destination: Target) -> Path:
     return user_cache_path("multitrack") / "migrations" / digits
 
 
-def _foresee(
-    reading: Source, from_backend: Backend, to_backend: Backend, filters: Filters, item: Planned, *, as_recorded: bool
-) -> Outcome:
+def _foresee(reading: Source, from_backend: Backend, to_backend: Backend, filters: Filters, item: Planned, *, as_recorded: bool) -> Outcome:
     """Return what moving a run would do, by reading and adapting it."""
     run = item.run
     if item.standing == "unchanged":
@@ -174,7 +173,9 @@ def _foresee(
             if passed is not None:
                 losses.extend(adapter.adapt([Entry("", records, passed)]).losses)
                 records += 1
-                points += len(getattr(passed, "times", None) or getattr(passed, "values", ())) if passed.kind in ("metrics", "points") else 0
+                points += (
+                    len(getattr(passed, "times", None) or getattr(passed, "values", ())) if passed.kind in ("metrics", "points") else 0
+                )
     except Exception as error:  # noqa: BLE001 - as in the migration itself, one bad run does not hide the others
         return Outcome(run.id, run.project, run.name, "failed", error=f"{type(error).__name__}: {error}")
     return Outcome(run.id, run.project, run.name, "planned", records=records, points=points, losses=losses)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from ..backend import RESERVED_ARTIFACTS, RESERVED_TAGS, TAG_RUN_ID, Capabilitie
 from ..errors import MigrationError, PermanentError
 from ..journal import RunFolder, Store, WriterCopy, store_file, write_atomically
 from ..recall import Recalled, recall
-from ..records import Artifact, Origin, Record, RunStarted
+from ..records import Artifact, Origin, Record, RunStarted, derive_writer_id
 from ..state import compare, fold, to_records
 
 _STAGED = "staged.json"
@@ -131,7 +130,7 @@ class _Reading:
         return artifact.model_copy(update={"sha256": sha256, "size": size})
 
     def _write_records(self, records: Iterable[Record]) -> None:
-        writer = derive_writer_id(self._run)
+        writer = derive_writer_id(self._run.id, self._run.version)
         self._write_entries(Entry(writer, seq, record) for seq, record in enumerate(records))
 
     # -- a run that we delivered there: with what travelled along
@@ -193,15 +192,6 @@ class _Reading:
                 raise MigrationError(f"{self._folder.path}: another migration writes here")
             copies[writer] = copy
         return copies[writer]
-
-
-def derive_writer_id(run: RunRef) -> str:
-    """Return the writer's id for a run that somebody else recorded: the same whenever this version of the run is read.
-
-    The first half tells the run, the second its version: a later version replaces an earlier one where journals are kept.
-    """
-    halves = (run.id, run.version or "")
-    return "".join(hashlib.sha256(half.encode("utf-8", "surrogatepass")).hexdigest()[:8] for half in halves)
 
 
 def _grouped(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
