@@ -82,7 +82,7 @@ class Store:
             projects=[project] if isinstance(project, str) else project,
             runs=ids,
             tags=tags,
-            statuses=[status] if isinstance(status, str) else status,  # type: ignore[list-item]
+            statuses=[status] if isinstance(status, str) else status,
             since=since,
             until=until,
             deleted=deleted,

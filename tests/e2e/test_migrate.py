@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import foreign_mlflow
 
 import multitrack as mt
+from support import foreign_mlflow
 
 pytestmark = pytest.mark.slow
 

@@ -91,7 +91,7 @@ def show_time(moment: datetime | None) -> str:
 
 def show_duration(started: datetime | None, ended: datetime | None) -> str:
     """Return how long a run took."""
-    from ..session import duration
+    from ..wording import duration
 
     return duration((ended - started).total_seconds()) if started and ended else "-"
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..adapt import Adapter, Losses
 from ..address import Address
-from ..backend import Backend, Entry, RunFilter, Source
+from ..backend import Backend, Entry, RunFilter, Source, entry_points
 from ..config import load_settings
 from ..config.filters import Filters
 from ..errors import ConfigError
