@@ -1,6 +1,7 @@
 """The courier: a process of its own that delivers all runs of a store to one target while they go on.
 
-    python -P -m multitrack.courier TARGET        in the store's folder; {"secrets": {...}} on standard input
+    python -P -m multitrack.courier TARGET     in the store's folder; a line {"secrets": {...}} on standard input
+    python -P -m multitrack.courier --check    {"target": {...}, "secrets": {...}} on standard input: is the service there, may we in?
 
 It starts when a run first needs it, stays for 30 s when there is nothing to do, and exits. It is best effort: what it has not delivered
 when it dies is in the journal, and the next courier, or `multitrack sync`, goes on from there.
@@ -8,20 +9,22 @@ when it dies is in the journal, and the next courier, or `multitrack sync`, goes
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from .config.targets import Target
-from .delivery import Delivery, Dispatcher, Ledger
+from .delivery import Dispatcher, Hidden, Ledger, Targets
 from .errors import MultitrackError
-from .journal import FileLock, RunFolder, Store
+from .journal import FileLock, Journal, RunFolder, Store
 
 log = logging.getLogger("multitrack.courier")
 
@@ -31,53 +34,33 @@ POLL = 0.25
 """Seconds between two looks at the journals. Polling works on every file system; inotify does not."""
 PATIENCE = 3600.0
 """Seconds to keep trying a service that is down once no run goes on any more."""
-
-
-class Targets:
-    """Makes the deliveries of runs to one target. Runs may know it under other settings: the configuration changes between them."""
-
-    def __init__(self, name: str, secrets: Mapping[str, str] | None = None) -> None:
-        self._name = name
-        self._secrets = secrets or {}
-        self._known: dict[bytes, Target] = {}
-
-    def target_of(self, run: RunFolder) -> Target:
-        """Return the target as the run knows it.
-
-        Raises:
-            ConfigError: its backend or a secret of it is missing here.
-        """
-        public = Ledger(run, self._name).read_target()
-        key = orjson.dumps(public, option=orjson.OPT_SORT_KEYS)
-        if key not in self._known:
-            target = Target.from_public(public)
-            self._known[key] = target.with_secrets(self._secrets) if self._secrets else target
-        return self._known[key]
-
-    def delivery(self, run: RunFolder, on_progress: Callable[[int, int], None] = lambda _records, _points: None) -> Delivery:
-        """Return the delivery of a run.
-
-        Raises:
-            MultitrackError: the target cannot be set up here.
-        """
-        target = self.target_of(run)
-        return Delivery(run, self._name, target.connect(), target.filters, on_progress=on_progress)
+_LOCK_PATIENCE = 0.2
+"""Seconds. Whoever asks whether the lock is held holds it for a moment himself."""
 
 
 class Courier:
     """Delivers the pending runs of a store to one target until there are none."""
 
-    def __init__(self, store: Store, target: str, secrets: Mapping[str, str] | None = None, *, linger: float = LINGER) -> None:
+    def __init__(
+        self,
+        store: Store,
+        target: str,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        hidden: Hidden | None = None,
+        linger: float = LINGER,
+    ) -> None:
         self._store = store
         self._target = target
         self._secrets = secrets
+        self._hidden = hidden or Hidden()
         self._linger = linger
         self._lock = FileLock(store.courier_lock(target))
 
     def work(self) -> None:
         """Deliver. Returns at once if another courier is at work, else when nothing has been pending for a while."""
         # A run that comes while we leave either finds our lock released and starts another courier, or is seen in the last look.
-        while self._lock.acquire():
+        while self._acquire():
             try:
                 left = self._deliver_pending()
             finally:
@@ -85,13 +68,23 @@ class Courier:
             if all(run.id in left for run in self._store.pending(self._target)):
                 return
 
+    def _acquire(self) -> bool:
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        with contextlib.suppress(FileNotFoundError):  # the store was deleted
+            while not self._lock.acquire():
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+            return True
+        return False
+
     def _deliver_pending(self) -> set[str]:
         """Work until idle; return the ids of the runs that were left alone."""
-        targets = Targets(self._target, self._secrets)
+        targets = Targets(self._target, self._secrets, hidden=self._hidden)
         dispatcher = Dispatcher(targets.delivery, self._parallel(targets), self._delivered)
         try:
             last_use = last_success = time.monotonic()
-            while dispatcher.refused is None:
+            while dispatcher.refused is None and self._lock.path.exists():  # without it, the store is gone
                 for run in self._store.pending(self._target):
                     dispatcher.add(run)
                 dispatcher.poll()
@@ -111,30 +104,68 @@ class Courier:
 
     def _parallel(self, targets: Targets) -> int:
         for run in self._store.pending(self._target):
-            try:
+            with contextlib.suppress(MultitrackError):  # said when the run's turn comes
                 return targets.target_of(run).connect().parallel
-            except MultitrackError as error:
-                log.warning("%s: %s", run.id, error)
         return 1
 
     def _any_alive(self) -> bool:
-        from .journal import Journal
-
         return any(Journal(run).is_alive() for run in self._store.pending(self._target))
 
     def _delivered(self, run: RunFolder) -> None:
         self._store.remove_pending(self._target, run)
-        log.info("%s is delivered", run.id)
+        if not Ledger(run, self._target).progress().done:  # somebody has just gone on with it
+            self._store.add_pending(self._target, run)
+        else:
+            log.info("%s is delivered", run.id)
+
+
+class _Format(logging.Formatter):
+    """Lines with their time, and without secrets."""
+
+    def __init__(self, hidden: Hidden) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._hidden = hidden
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._hidden(super().format(record))
+
+
+def check(given: Mapping[str, Any]) -> str:
+    """Ask a service whether it is there and lets us in; return its line.
+
+    Raises:
+        MultitrackError: it is not, or does not.
+    """
+    target = Target.from_public(given["target"])
+    return target.with_secrets(given["secrets"]).connect().check()
+
+
+def _check(given: Mapping[str, Any], hidden: Hidden) -> int:
+    hidden.add(given["secrets"].values())
+    try:
+        line = check(given)
+    except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and whoever asks gets one line
+        text = str(error) if isinstance(error, MultitrackError) else f"{type(error).__name__}: {error}"
+        sys.stderr.write(" ".join(hidden(text).split()) + "\n")
+        return 1
+    sys.stdout.write(line + "\n")
+    return 0
 
 
 def main() -> int:
     """Run the courier for the target named on the command line; the working folder is the store."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    hidden = Hidden()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Format(hidden))
+    checks = sys.argv[1] == "--check"
+    logging.basicConfig(handlers=[handler], level=logging.WARNING if checks else logging.INFO)
+    given = orjson.loads(sys.stdin.buffer.readline() or b"{}")
+    if checks:
+        return _check(given, hidden)
     os.nice(19)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    given = orjson.loads(sys.stdin.buffer.read() or b"{}")
     linger = float(os.environ.get("MULTITRACK_COURIER_LINGER", LINGER))
-    Courier(Store(Path.cwd()), sys.argv[1], given.get("secrets"), linger=linger).work()
+    Courier(Store(Path.cwd()), sys.argv[1], given.get("secrets"), hidden=hidden, linger=linger).work()
     return 0
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +13,7 @@ from ..backend import ATTACHED_RECORDS, TAG_COMPLETE, Entry
 from ..config.filters import Filters
 from ..errors import RecordError
 from ..journal import Journal, Verdict
+from ..journal.layout import folder_name
 from ..journal.read import decode_lines
 from ..records import FORMAT_VERSION, Record, decode, encode
 
@@ -36,8 +35,10 @@ class Attachment:
     It is the concatenation of the writers' files, filtered as the target is: a header line, then that writer's records.
     """
 
-    def __init__(self, journal: Journal, filters: Filters, *, enabled: bool = True) -> None:
+    def __init__(self, journal: Journal, filters: Filters, *, enabled: bool = True, target: str = "") -> None:
+        """`target` tells one target's file from another's: only who holds the target's lock makes it."""
         self._journal = journal
+        self._name = f"{folder_name(target)}.records.zst"
         self._filters = filters
         self._enabled = enabled
         self._path: Path | None = None
@@ -45,9 +46,7 @@ class Attachment:
 
     def __enter__(self) -> Self:
         if self._enabled:
-            fd, name = tempfile.mkstemp(dir=self._journal.run.delivery, prefix=".records-", suffix=".zst")
-            os.close(fd)
-            self._path = Path(name)
+            self._path = self._journal.run.delivery / self._name  # one name: what a killed process leaves is written over
             self._sha256 = _write(self._path, self._lines())
         return self
 
@@ -111,7 +110,10 @@ def read_attachment(path: Path) -> Iterator[Entry]:
                 if line.startswith(b'{"kind":"journal"'):
                     writer = _read_header(line)
                 else:
-                    seq, record = decode(line)
+                    try:
+                        seq, record = decode(line)
+                    except RecordError:  # no record in the journal either; what travelled is under a checksum
+                        continue
                     yield Entry(writer, seq, record)
     except zstandard.ZstdError as error:
         raise RecordError(f"the attached records are damaged: {error}") from None

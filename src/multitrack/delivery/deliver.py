@@ -10,23 +10,35 @@ same state, so it sends the same entries, and the sink makes what was sent twice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from ..adapt import Adapter, Losses
 from ..backend import Backend, Batch, Conclusion, Entry, Position, Rejection, Sink, entry_points
 from ..config.filters import Filters
-from ..errors import BackendError, PermanentError
+from ..errors import BackendError, PermanentError, RecordError, TransientError
 from ..journal import Journal, RunFolder, Verdict
 from ..journal.read import decode_lines
-from ..records import RunFinished, RunStarted, RunStatus, now
+from ..records import Artifact, RunFinished, RunStarted, RunStatus, now
 from .attachment import Attachment, filtered
 from .ledger import Committed, Ledger, PlannedBatch, Status
+from .refusal import write_halving
+
+log = logging.getLogger("multitrack.delivery")
 
 BATCH_BYTES = 1 << 20
 """About how much of the journal goes into a batch. A batch is what is resent after a crash, and what a refusal is searched in."""
 BATCHES_PER_FLUSH = 8
+BATCHES_IN_FLIGHT = 32
+"""Batches that may be sent and not acknowledged; then nothing more is sent until some are."""
+ACKNOWLEDGE_TIMEOUT = 300.0
+"""Seconds that a service may take to acknowledge anything; then the sink is opened anew and the rest sent again."""
+_ACKNOWLEDGE_POLL = 0.2
 
 
 class DeliveryBusyError(BackendError):
@@ -40,6 +52,10 @@ class _Pending:
     batch: PlannedBatch
     records: int
     points: int
+    held: bool
+    """Whether the service has got anything of it: of a batch that the filters hold back, it cannot acknowledge anything."""
+    adapter: Mapping[str, Any]
+    losses: Sequence[Mapping[str, Any]]
 
 
 class Delivery:
@@ -77,10 +93,17 @@ class Delivery:
         self._committed = Committed()
         self._adapter = Adapter(backend.capabilities)
         self._losses = Losses()
+        self._planned = 0
         self._offsets: dict[str, int] = {}
-        self._planned: list[PlannedBatch] = []
+        self._ahead: deque[PlannedBatch] = deque()
+        """Planned and not sent since the sink was opened."""
         self._sent = 0
-        self._unacknowledged: list[_Pending] = []
+        self._unacknowledged: deque[_Pending] = deque()
+        self._heard = 0.0
+        self._suspect = 0
+        """The last batch that was refused before the sink was opened again."""
+        self.caught_up = False
+        """Whether the last `advance` got through to the end of what there was."""
         self.marker: str | None = None
         """The completion marker that the service had when the sink was opened."""
 
@@ -92,39 +115,57 @@ class Delivery:
 
     def close(self) -> None:
         """Let go of the sink and of the lock."""
-        if self._sink is not None:
-            self._sink.close()
-            self._sink = None
+        self._drop_sink()
         self.ledger.lock.release()
 
     # -- the one thing it does
 
-    def advance(self) -> bool:
+    def advance(self, budget: float = math.inf) -> bool:
         """Deliver what the journal holds by now; return whether the target has the whole run, and the run has ended.
+
+        Args:
+            budget: seconds after which it returns False with more left to deliver, so that others get their turn.
 
         Raises:
             DeliveryBusyError: another process delivers this run to this target.
             TransientError, PermanentError, AuthError: the service failed or refused. What it has acknowledged is committed; call again
                 to go on from there.
+            RecordError: the journal is not a run's, or comes from a newer multitrack.
         """
+        deadline = time.monotonic() + budget
         if not self.ledger.lock.acquire():
             raise DeliveryBusyError(f"{self.ledger.target}: another process is delivering run {self.journal.run.id}")
-        if self._sink is None and not self._recheck and self._is_concluded():
-            return True
+        if self._sink is None:
+            if not self._recheck and self._is_concluded():
+                return True
+            if not self._has_begun():
+                self.caught_up = True
+                return False
         try:
             self._open()
             ended = not self.journal.is_alive()  # asked before the last read, so that nothing can be written in between
-            self._send_all()
-            if ended and not self._is_concluded():
+            self.caught_up = self._send_all(deadline)
+            if self.caught_up and ended and not self._is_concluded():
                 self._conclude()
+            return ended and self.caught_up and self._is_concluded()
         except Exception:
+            # Nothing is known now of what was handed over: the next attempt opens again and asks the service.
             self._drop_sink()
             raise
-        return ended
 
     def _is_concluded(self) -> bool:
         concluded = self.ledger.committed().concluded if self._sink is None else self._committed.concluded
         return concluded is not None and dict(concluded) == dict(self.journal.sizes())
+
+    def _has_begun(self) -> bool:
+        """Whether the run's first record is there: a rank that joins may come before the one that makes the run."""
+        try:
+            self.journal.started()
+        except RecordError:
+            if not self.journal.is_alive():
+                raise
+            return False
+        return True
 
     # -- opening
 
@@ -136,12 +177,11 @@ class Delivery:
         self._sink = sink
         position = sink.open(self._adapted_start())
         self.marker = position.marker
-        self._planned = self.ledger.batches()
-        self._offsets = dict(_end_of(self._planned))
         if position.marker is None:
             committed = replace(committed, concluded=None)
         self._resume(committed, position)
-        self.ledger.set_status(Status("delivering", at=now()))
+        self._heard = time.monotonic()
+        self.ledger.set_status(Status("delivering", at=now(), since=now(), base=self._committed.records))
 
     def _adapted_start(self) -> RunStarted:
         """The run's first record as the service will hold it. Adapting it needs no state, since it comes first."""
@@ -151,38 +191,55 @@ class Delivery:
 
     def _resume(self, committed: Committed, position: Position) -> None:
         """Stand where the service stands. It may hold more than was committed (we died in between) or less (it lost data)."""
-        start = committed.batches if position.batches is None else min(position.batches, len(self._planned))
-        if start == committed.batches:
-            self._committed = committed
-            self._adapter = Adapter(self._backend.capabilities, committed.adapter)
-            self._losses = Losses.from_json(committed.losses)
-        else:
-            self._rebuild(start, committed)
-        self._sent = start
+        self._planned, self._offsets = 0, {}
+        for batch in self.ledger.batches():
+            self._planned = batch.number
+            self._offsets.update(batch.ends())
+        self._sent = min(committed.batches if position.batches is None else position.batches, self._planned)
         self._unacknowledged.clear()
+        if not self._stand(committed) or committed.batches > self._sent:
+            self._stand(Committed(url=committed.url))
+        if self._committed.batches < self._sent:
+            self._walk(self._sent)
+        self._ahead = deque(batch for batch in self.ledger.batches() if batch.number > self._sent)
 
-    def _rebuild(self, start: int, committed: Committed) -> None:
-        """Adapt the first `start` batches again, without sending them, to stand in the state behind them."""
-        self._adapter, self._losses = Adapter(self._backend.capabilities), Losses()
-        records = points = 0
-        for batch in self._planned[:start]:
-            more_records, more_points, _ = self._adapt(batch)
-            records, points = records + more_records, points + more_points
-        self._committed = Committed(
-            batches=start,
-            offsets=_end_of(self._planned[:start]),
+    def _stand(self, committed: Committed) -> bool:
+        """Take up what was committed; return False if another version of multitrack left the adapter's state."""
+        try:
+            self._adapter = Adapter(self._backend.capabilities, committed.adapter)
+        except ValueError:
+            return False
+        self._losses = Losses.from_json(committed.losses)
+        self._committed = committed
+        return True
+
+    def _walk(self, end: int) -> None:
+        """Adapt the batches up to number `end` without sending them, to stand in the state behind them."""
+        start, offsets = self._committed, dict(self._committed.offsets)
+        records, points = start.records, start.points
+        for batch in self.ledger.batches():
+            if start.batches < batch.number <= end:
+                more_records, more_points, _ = self._adapt(batch)
+                records, points = records + more_records, points + more_points
+                offsets.update(batch.ends())
+        self._committed = replace(
+            start,
+            batches=end,
+            offsets=offsets,
             records=records,
             points=points,
             adapter=self._adapter.state,
             losses=self._losses.to_json(),
-            url=committed.url,
+            concluded=None,
         )
 
     def _drop_sink(self) -> None:
-        """After a failure nothing is known of what was handed over: the next attempt opens again and asks the service."""
-        if self._sink is not None:
-            self._sink.close()
-            self._sink = None
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            try:
+                sink.close()
+            except Exception:  # it promises not to raise; a promise that is broken must not cost the run
+                log.exception("%s: closing the sink", self.ledger.target)
 
     @property
     def _opened(self) -> Sink:
@@ -192,16 +249,24 @@ class Delivery:
 
     # -- sending
 
-    def _send_all(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            self._send(batch)
-            if len(self._unacknowledged) >= BATCHES_PER_FLUSH:
+    def _send_all(self, deadline: float) -> bool:
+        """Send what there is; return whether the service has acknowledged all of it, False if time has run out."""
+        while True:
+            batch = self._next_batch() if len(self._unacknowledged) < BATCHES_IN_FLIGHT else None
+            if batch is not None:
+                self._send(batch)
+            if batch is None or len(self._unacknowledged) >= BATCHES_PER_FLUSH or time.monotonic() > deadline:
                 self._flush()
-        self._flush()
+                if batch is None and not self._unacknowledged:
+                    return True
+                if time.monotonic() > deadline:
+                    return False
+            if batch is None:  # the service acknowledges late
+                time.sleep(min(_ACKNOWLEDGE_POLL, max(deadline - time.monotonic(), 0)))
 
     def _next_batch(self) -> PlannedBatch | None:
-        if self._sent < len(self._planned):
-            return self._planned[self._sent]
+        if self._ahead:
+            return self._ahead[0]
         ranges: dict[str, tuple[int, int]] = {}
         room = BATCH_BYTES
         for writer in self.journal.writers():
@@ -214,10 +279,11 @@ class Delivery:
                 room -= part.end - start
         if not ranges:
             return None
-        batch = PlannedBatch(len(self._planned) + 1, ranges)
+        batch = PlannedBatch(self._planned + 1, ranges)
         self.ledger.plan(batch)
-        self._planned.append(batch)
-        self._offsets.update({writer: end for writer, (_, end) in ranges.items()})
+        self._planned = batch.number
+        self._ahead.append(batch)
+        self._offsets.update(batch.ends())
         return batch
 
     def _adapt(self, batch: PlannedBatch) -> tuple[int, int, Sequence[Entry]]:
@@ -228,51 +294,90 @@ class Delivery:
         return len(entries), sum(1 for _ in entry_points(adapted.entries)), adapted.entries
 
     def _entries(self, batch: PlannedBatch) -> Iterator[Entry]:
-        for writer in self.journal.writers():
-            if writer.id in batch.ranges:
-                start, end = batch.ranges[writer.id]
-                yield from decode_lines(writer.read(start, end=end), writer.path)
+        writers = {writer.id: writer for writer in self.journal.writers()}
+        for writer_id, (start, end) in batch.ranges.items():
+            writer, damaged = writers[writer_id], list[str]()
+            yield from decode_lines(writer.read(start, end=end), writer.path, damaged)
+            self.ledger.reject([Rejection(writer_id, -1, f"no record, passed over: {reason}") for reason in damaged])
 
     def _send(self, batch: PlannedBatch) -> None:
-        records, points, entries = self._adapt(batch)
+        records, points, adapted = self._adapt(batch)
+        entries, rejections = self._with_contents(adapted)
         if entries:
-            rejections = self._write(batch.number, entries)
-            if len(rejections) == len(entries) > 1:
-                raise PermanentError(f"{self.ledger.target} refuses every record of the run: {rejections[0].reason}")
-            self.ledger.reject(rejections)
+            refused = self._write(batch.number, entries)
+            if refused is None:
+                return
+            rejections += refused
+        self.ledger.reject(rejections)
+        self._ahead.popleft()
         self._sent = batch.number
-        self._unacknowledged.append(_Pending(batch, records, points))
+        held = len({(entry.writer, entry.seq) for entry in adapted} - {(item.writer, item.seq) for item in rejections}) > 0
+        self._unacknowledged.append(_Pending(batch, records, points, held, self._adapter.state, self._losses.to_json()))
 
-    def _write(self, number: int, entries: Sequence[Entry]) -> list[Rejection]:
-        """Hand entries over; search a refused batch for the record at fault by halving it."""
+    def _with_contents(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Rejection]]:
+        """Set artifacts aside whose content somebody has taken out of the journal: no service could get it."""
+        present: list[Entry] = []
+        missing: list[Rejection] = []
+        for entry in entries:
+            record = entry.record
+            if isinstance(record, Artifact) and record.sha256 and not self.journal.content(record).is_file():
+                missing.append(Rejection(entry.writer, entry.seq, f"the content of artifact {record.name!r} is missing from the journal"))
+            else:
+                present.append(entry)
+        return present, missing
+
+    def _write(self, number: int, entries: Sequence[Entry]) -> list[Rejection] | None:
+        """Hand entries over. None: the batch was refused, the sink was opened again, and it is to be sent once more.
+
+        A refusal may be about the run, not about an entry: an experiment that was deleted, say. Then opening it says so. If it opens, the
+        batch is searched for the entry at fault.
+        """
+
+        def write(part: Sequence[Entry]) -> Sequence[Rejection]:
+            return self._opened.write(Batch(number, part, self.journal.content))
+
+        if number <= self._suspect:
+            return write_halving(write, entries)
         try:
-            return list(self._opened.write(Batch(number, entries, self.journal.content)))
-        except PermanentError as error:
-            if len(entries) == 1:
-                return [Rejection(entries[0].writer, entries[0].seq, str(error))]
-        middle = len(entries) // 2
-        return self._write(number, entries[:middle]) + self._write(number, entries[middle:])
+            return list(write(entries))
+        except PermanentError:
+            self._suspect = number
+            self._drop_sink()
+            self._open()
+            return None
 
     def _flush(self) -> None:
+        """Commit what the service has acknowledged."""
         if not self._unacknowledged:
             return
         position = self._opened.flush()
         reached = self._sent if position.batches is None else min(position.batches, self._sent)
-        if reached < self._sent:
-            # The adapter stands behind the last batch sent, not behind the last one acknowledged: commit nothing yet.
+        acknowledged: list[_Pending] = []
+        while self._unacknowledged and (self._unacknowledged[0].batch.number <= reached or not self._unacknowledged[0].held):
+            acknowledged.append(self._unacknowledged.popleft())
+        if not acknowledged:
+            if time.monotonic() - self._heard > ACKNOWLEDGE_TIMEOUT:
+                raise TransientError(f"{self.ledger.target} has acknowledged nothing for {ACKNOWLEDGE_TIMEOUT:.0f} s")
             return
-        records = sum(pending.records for pending in self._unacknowledged)
-        points = sum(pending.points for pending in self._unacknowledged)
-        self._unacknowledged.clear()
+        self._heard = time.monotonic()
+        self._commit_all(acknowledged)
+
+    def _commit_all(self, acknowledged: Sequence[_Pending]) -> None:
+        records = sum(pending.records for pending in acknowledged)
+        points = sum(pending.points for pending in acknowledged)
+        offsets = dict(self._committed.offsets)
+        for pending in acknowledged:
+            offsets.update(pending.batch.ends())
+        last = acknowledged[-1]
         self._commit(
             replace(
                 self._committed,
-                batches=reached,
-                offsets=_end_of(self._planned[:reached]),
+                batches=last.batch.number,
+                offsets=offsets,
                 records=self._committed.records + records,
                 points=self._committed.points + points,
-                adapter=self._adapter.state,
-                losses=self._losses.to_json(),
+                adapter=last.adapter,
+                losses=last.losses,
                 url=self._opened.url(),
                 concluded=None,
             )
@@ -280,6 +385,7 @@ class Delivery:
         self._on_progress(records, points)
 
     def _commit(self, committed: Committed) -> None:
+        committed = replace(committed, at=now())
         self.ledger.commit(committed)
         self._committed = committed
 
@@ -290,21 +396,20 @@ class Delivery:
         sizes = dict(self.journal.sizes())
         verdict = self.journal.verdict()
         status = self._fit_status(verdict)
-        with Attachment(self.journal, self._filters, enabled=self._attach) as attachment:
+        version = self._version or self.journal.version()
+        with Attachment(self.journal, self._filters, enabled=self._attach, target=self.ledger.target) as attachment:
+            records, points = self._committed.records, self._committed.points
             self._opened.finish(
                 Conclusion(
                     status=status,
                     time=verdict.ended,
                     error=verdict.error,
                     files=attachment.files,
-                    tags=attachment.marker(
-                        records=self._committed.records, points=self._committed.points, verdict=verdict, version=self._version or self.journal.version()
-                    ),
+                    tags=attachment.marker(records=records, points=points, verdict=verdict, version=version),
                     deleted=verdict.deleted,
                 )
             )
-        if self._opened.flush().batches not in (None, self._sent):
-            return
+        self._opened.flush()
         self._commit(replace(self._committed, losses=self._losses.to_json(), concluded=sizes, url=self._opened.url()))
         self.ledger.set_status(Status("delivered", at=now()))
 
@@ -312,15 +417,8 @@ class Delivery:
         """Return the run's status as the service can hold it. A verdict that no record tells (`crashed`) is adapted here."""
         if verdict.status in ("running", "scheduled"):
             return verdict.status
-        ending = RunFinished(time=verdict.ended or 0, status=verdict.status)
+        ending = RunFinished.model_validate({"time": verdict.ended or 0, "status": verdict.status})
         adapted = Adapter(self._backend.capabilities).adapt([Entry("", 0, ending)])
         known = {(loss.kind, loss.subject) for loss in self._losses}
         self._losses.extend(loss for loss in adapted.losses if (loss.kind, loss.subject) not in known)
         return next((entry.record.status for entry in adapted.entries if isinstance(entry.record, RunFinished)), "failed")
-
-
-def _end_of(batches: Sequence[PlannedBatch]) -> dict[str, int]:
-    ends: dict[str, int] = {}
-    for batch in batches:
-        ends.update({writer: end for writer, (_, end) in batch.ranges.items()})
-    return ends

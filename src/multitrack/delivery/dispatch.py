@@ -1,7 +1,7 @@
 """Many runs to one target at a time: who is next, who waits after a failure, who is out.
 
 A failure of the service (`TransientError`) holds all runs back, for longer each time; a refused login ends the target; whatever else
-goes wrong concerns one run, and the others go on.
+goes wrong concerns one run, and the others go on. Runs get their turns in slices, so that a long one does not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import AuthError, MultitrackError, TransientError
 from ..journal import RunFolder
@@ -25,8 +26,14 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds to wait after the first failure, doubled with each further one, and at most."""
 IDLE_WAIT = 1.0
 """Seconds between two looks at a run that goes on."""
+SLICE = 5.0
+"""Seconds of a run's turn."""
 UNEXPECTED_FAILURES = 5
 """How often in a row a run may fail in a way that no adapter foresaw before it is left alone."""
+
+
+def _pause_after(failures: int) -> float:
+    return min(FIRST_WAIT * 2.0 ** min(failures, 10), LONGEST_WAIT)
 
 
 class Backoff:
@@ -38,15 +45,20 @@ class Backoff:
 
     def fail(self, retry_after: float | None = None) -> float:
         """Count a failure; return the seconds to wait."""
-        wait = min(FIRST_WAIT * 2**self.failures, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
-        wait = max(wait, retry_after or 0.0)
+        pause = _pause_after(self.failures) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
+        pause = max(pause, retry_after or 0.0)
         self.failures += 1
-        self.until = time.monotonic() + wait
-        return wait
+        self.until = time.monotonic() + pause
+        return pause
 
     def succeed(self) -> None:
+        """The service is back."""
         self.failures = 0
         self.until = 0.0
+
+
+JobState = Literal["waiting", "busy", "caught up", "retrying"]
+"""`busy`: another process delivers the run. `caught up`: the run goes on, and the target has what there is."""
 
 
 @dataclass
@@ -54,11 +66,12 @@ class _Job:
     delivery: Delivery
     due: float = 0.0
     failures: int = 0
+    state: JobState = "waiting"
     future: Future[bool] | None = field(default=None, repr=False)
 
 
 class Dispatcher:
-    """Delivers runs to one target with a few threads.
+    """Delivers runs to one target with a few threads. `poll` is called again and again, by one thread.
 
     Args:
         make: makes the delivery of a run.
@@ -82,13 +95,21 @@ class Dispatcher:
         """How many runs are not delivered and not left alone."""
         return len(self._jobs)
 
+    def states(self) -> dict[str, JobState]:
+        """Return how each active run stands, by its id."""
+        return {run_id: job.state for run_id, job in self._jobs.items()}
+
     def add(self, run: RunFolder) -> None:
-        """Take a run on; one that is known already, delivered or failed, does not change."""
-        if run.id not in self._jobs and run.id not in self.failed and self.refused is None:
-            try:
-                self._jobs[run.id] = _Job(self._make(run))
-            except MultitrackError as error:
-                self.failed[run.id] = str(error)
+        """Take a run on; one that is known already, active or left alone, does not change."""
+        if run.id in self._jobs or run.id in self.failed or self.refused is not None:
+            return
+        try:
+            self._jobs[run.id] = _Job(self._make(run))
+        except MultitrackError as error:
+            log.error("%s: %s; this run is left alone until the next sync", run.id, error)  # noqa: TRY400 - foreseen: no traceback
+            self.failed[run.id] = str(error)
+        except OSError as error:  # the run was deleted just now, or the disk refuses: the next look tells
+            log.warning("%s: %s", run.id, error)
 
     def poll(self) -> None:
         """Collect what has ended and start what is due. Returns at once."""
@@ -101,47 +122,80 @@ class Dispatcher:
             return
         for job in self._jobs.values():
             if job.future is None and moment >= job.due:
-                job.future = self._pool.submit(job.delivery.advance)
+                job.future = self._pool.submit(job.delivery.advance, SLICE)
 
-    def close(self) -> None:
-        """Wait for the deliveries under way and let go of all."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, timeout: float | None = None) -> bool:
+        """Wait for the deliveries under way and let go of all; return False if some still hang after `timeout` seconds."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait([job.future for job in self._jobs.values() if job.future is not None], timeout)
+        hanging = [job for job in self._jobs.values() if job.future is not None and not job.future.done()]
         for job in self._jobs.values():
-            job.delivery.close()
+            if job not in hanging:
+                job.delivery.close()
+        return not hanging
 
     def _collect(self, run_id: str, job: _Job, future: Future[bool]) -> None:
         try:
             whole = future.result()
         except DeliveryBusyError:
-            job.due = time.monotonic() + IDLE_WAIT
+            job.state, job.due = "busy", time.monotonic() + IDLE_WAIT
         except TransientError as error:
-            wait = self.backoff.fail(error.retry_after) if time.monotonic() >= self.backoff.until else self.backoff.until - time.monotonic()
-            job.failures += 1
-            log.warning("%s: %s; trying again in %.0f s", run_id, error, wait)
-            self._note(job.delivery.ledger, Status("retrying", str(error), self.backoff.failures, now()))
+            self._hold_back(run_id, job, error)
         except AuthError as error:
-            self.refused = error
-            log.error("%s; nothing more is sent to this target", error)
-            for other in self._jobs.values():
-                self._note(other.delivery.ledger, Status("stopped", str(error), 1, now()))
-        except MultitrackError as error:
+            self._refuse(error)
+        except (MultitrackError, ImportError) as error:
             self._leave_alone(run_id, job, str(error))
         except Exception as error:  # noqa: BLE001 - an SDK may raise anything; the other runs must go on
-            job.failures += 1
-            job.due = time.monotonic() + min(2.0**job.failures, LONGEST_WAIT)
-            log.exception("%s: unexpected", run_id)
-            self._note(job.delivery.ledger, Status("retrying", f"{type(error).__name__}: {error}", job.failures, now()))
-            if job.failures >= UNEXPECTED_FAILURES:
-                self._leave_alone(run_id, job, f"{type(error).__name__}: {error}")
+            self._wonder(run_id, job, error)
         else:
-            job.failures = 0
-            self.backoff.succeed()
-            if whole:
-                job.delivery.close()
-                del self._jobs[run_id]
-                self._on_delivered(job.delivery.journal.run)
-            else:
-                job.due = time.monotonic() + IDLE_WAIT
+            self._go_on(run_id, job, whole)
+
+    def _go_on(self, run_id: str, job: _Job, whole: bool) -> None:
+        self.backoff.succeed()
+        if job.failures:  # it works again: the others need not sit out their waits
+            for other in self._jobs.values():
+                other.due = 0.0 if other.state == "retrying" else other.due
+        job.failures = 0
+        if whole:
+            job.delivery.close()
+            del self._jobs[run_id]
+            self._on_delivered(job.delivery.journal.run)
+        elif job.delivery.caught_up:
+            job.state, job.due = "caught up", time.monotonic() + IDLE_WAIT
+        else:
+            job.state, job.due = "waiting", 0.0
+
+    def _hold_back(self, run_id: str, job: _Job, error: TransientError) -> None:
+        moment = time.monotonic()
+        if moment >= self.backoff.until:  # else: another run has just met the same outage
+            self.backoff.fail(error.retry_after)
+        job.failures += 1
+        # Its own wait as well: where only this run fails, the others' success must not make it try every second.
+        job.due = max(self.backoff.until, moment + _pause_after(job.failures - 1) / 2)
+        job.state = "retrying"
+        log.warning("%s: %s; trying again in %.0f s", run_id, error, job.due - moment)
+        self._note(job.delivery.ledger, Status("retrying", str(error), job.failures, now()))
+
+    def _refuse(self, error: AuthError) -> None:
+        if self.refused is None:
+            log.error("%s; nothing more is sent to this target", error)
+        self.refused = error
+        for job in self._jobs.values():
+            self._note(job.delivery.ledger, Status("stopped", str(error), 1, now()))
+
+    def _wonder(self, run_id: str, job: _Job, error: Exception) -> None:
+        if not job.delivery.journal.run.exists():
+            log.info("%s was deleted", run_id)
+            job.delivery.close()
+            del self._jobs[run_id]
+            return
+        job.failures += 1
+        job.state, job.due = "retrying", time.monotonic() + min(2.0**job.failures, LONGEST_WAIT)
+        text = f"{type(error).__name__}: {error}"
+        log.error("%s: unexpected", run_id, exc_info=error)
+        self._note(job.delivery.ledger, Status("retrying", text, job.failures, now()))
+        if job.failures >= UNEXPECTED_FAILURES:
+            self._leave_alone(run_id, job, text)
 
     def _leave_alone(self, run_id: str, job: _Job, error: str) -> None:
         log.error("%s: %s; this run is left alone until the next sync", run_id, error)

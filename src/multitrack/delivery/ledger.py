@@ -1,31 +1,31 @@
 """What one target has got of one run: the files `delivery/TARGET.*` of a run's folder.
 
-    TARGET.target.json      which target it is, without secrets: enough for a later `sync`
-    TARGET.batches.jsonl    the batches, each the byte ranges of the writers' files that it covers: the order for this target, for ever
-    TARGET.position.json    what the service has acknowledged, and the adapter's state there
-    TARGET.status.json      how delivery is going, for people
-    TARGET.rejected.jsonl   records that the service will never take
-    TARGET.lock             held by whoever delivers: a courier or `sync`, never both
+TARGET.target.json      which target it is, without secrets: enough for a later `sync`
+TARGET.batches.jsonl    the batches, each the byte ranges of the writers' files that it covers: the order for this target, for ever
+TARGET.position.json    what the service has acknowledged, and the adapter's state there
+TARGET.status.json      how delivery is going, for people
+TARGET.rejected.jsonl   records that the service will never take
+TARGET.lock             held by whoever delivers: a courier or `sync`, never both
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from ..address import hide_credentials
 from ..backend import Rejection
-from ..journal import FileLock, Journal, RunFolder, write_atomically
+from ..errors import RecordError
+from ..journal import FileLock, RunFolder, write_atomically
 from ..journal.layout import folder_name
 from ..records import from_wire, to_wire
-
-State = Literal["waiting", "delivering", "retrying", "stopped", "delivered"]
+from .progress import LineCount, Progress, State, measure
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class PlannedBatch:
 
     number: int
     ranges: Mapping[str, tuple[int, int]]
+
+    def ends(self) -> dict[str, int]:
+        """Return where the batch ends in each writer's file."""
+        return {writer: end for writer, (_, end) in self.ranges.items()}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Committed:
     concluded: Mapping[str, int] | None = None
     """The sizes of the writers' files when the run was concluded there; None until it is."""
     url: str | None = None
+    at: int = 0
+    """Microseconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +69,10 @@ class Status:
     """Failed attempts in a row."""
     at: int = 0
     """Microseconds since the epoch."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One target's share of one run, for people and programs."""
-
-    target: str
-    state: State
-    delivered: int
-    """Records that the service has acknowledged."""
-    behind: int
-    """Records that it has still to get."""
-    points: int
-    rejected: int
-    losses: Sequence[Mapping[str, Any]]
-    url: str | None
-    error: str | None
-
-    @property
-    def done(self) -> bool:
-        return self.state == "delivered"
+    since: int = 0
+    """When the present delivery began, likewise."""
+    base: int = 0
+    """How many records the service had then."""
 
 
 class Ledger:
@@ -94,14 +83,17 @@ class Ledger:
         self.target = target
         self._stem = run.delivery / folder_name(target)
         self.lock = FileLock(self._file("lock"))
+        self.hide: Callable[[str], str] = hide_credentials
+        """Takes secrets out of a text: what services say is written down."""
+        self._counts: dict[str, LineCount] = {}
 
     @staticmethod
     def of(run: RunFolder) -> list[Ledger]:
         """Return the ledgers of all targets that the run was meant for."""
         found = []
         for path in sorted(run.delivery.glob("*.target.json")):
-            with contextlib.suppress(FileNotFoundError):
-                found.append(Ledger(run, str(orjson.loads(path.read_bytes())["name"])))
+            public = _read_json(path)
+            found.append(Ledger(run, str((public or {}).get("name") or path.name.removesuffix(".target.json"))))
         return found
 
     def _file(self, what: str) -> Path:
@@ -110,26 +102,38 @@ class Ledger:
     # -- which target
 
     def write_target(self, public: Mapping[str, Any]) -> None:
-        """Note that the target is to get this run. `public` names it and holds no secret."""
+        """Note that the target is to get this run, from now on or again. `public` names it and holds no secret."""
         write_atomically(self._file("target.json"), orjson.dumps({**public, "name": self.target}, option=orjson.OPT_INDENT_2))
+        if self.status().state == "stopped":
+            self.set_status(Status())
 
     def read_target(self) -> dict[str, Any]:
-        """Return what `write_target` was given."""
-        return dict(orjson.loads(self._file("target.json").read_bytes()))
+        """Return what `write_target` was given.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        public = _read_json(self._file("target.json"))
+        if public is None:
+            raise RecordError(
+                f"{self._file('target.json')} is missing or damaged, so where {self.target} is has been lost; "
+                f"say it again with: multitrack sync {self.run.id} --to ADDRESS"
+            )
+        return public
 
     # -- batches
 
-    def batches(self) -> list[PlannedBatch]:
-        """Return every batch, sent or not, in order. A torn last line is no batch: it was never sent."""
+    def batches(self) -> Iterator[PlannedBatch]:
+        """Yield every batch, sent or not, in order. A torn last line is no batch: it was never sent."""
         try:
-            data = self._file("batches.jsonl").read_bytes()
+            file = self._file("batches.jsonl").open("rb")
         except FileNotFoundError:
-            return []
-        lines = data[: data.rfind(b"\n") + 1].splitlines()
-        return [
-            PlannedBatch(number, {writer: (start, end) for writer, (start, end) in orjson.loads(line).items()})
-            for number, line in enumerate(lines, start=1)
-        ]
+            return
+        with file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                yield PlannedBatch(number, {writer: (start, end) for writer, (start, end) in orjson.loads(line).items()})
 
     def plan(self, batch: PlannedBatch) -> None:
         """Put a batch on the disk, for ever, before it is sent.
@@ -159,68 +163,72 @@ class Ledger:
     # -- what was acknowledged
 
     def committed(self) -> Committed:
-        """Return what the service has acknowledged."""
-        try:
-            return Committed(**from_wire(orjson.loads(self._file("position.json").read_bytes())))
-        except FileNotFoundError:
+        """Return what the service has acknowledged. Without the file, or with a damaged one, nothing: what is sent twice counts once."""
+        fields = _read_json(self._file("position.json"))
+        if fields is None:
             return Committed()
+        known = {name: fields[name] for name in _COMMITTED if name in fields}
+        # The adapter's state is plain JSON already, and may be large.
+        return Committed(**{name: value if name == "adapter" else from_wire(value) for name, value in known.items()})
 
     def commit(self, committed: Committed) -> None:
         """Note what the service has acknowledged."""
-        fields = {field.name: to_wire(getattr(committed, field.name)) for field in dataclasses.fields(committed)}
-        write_atomically(self._file("position.json"), orjson.dumps(fields))
+        fields = {name: getattr(committed, name) for name in _COMMITTED}
+        wire = {name: value if name == "adapter" else to_wire(value) for name, value in fields.items()}
+        write_atomically(self._file("position.json"), orjson.dumps(wire))
+
+    def forget(self) -> None:
+        """Deliver from the first batch again: the service has lost what it had acknowledged. The order stays.
+
+        Only the holder of `lock` may call this.
+        """
+        for what in ("position.json", "rejected.jsonl", "status.json"):
+            self._file(what).unlink(missing_ok=True)
 
     def reject(self, rejections: Sequence[Rejection]) -> None:
         """Note records that the service will never take. A record is noted once, however often it is tried."""
+        if not rejections:
+            return
         known = set(self.rejections())
-        fresh = [rejection for rejection in rejections if rejection not in known]
+        hidden = [replace(rejection, reason=self.hide(rejection.reason)) for rejection in rejections]
+        fresh = [rejection for rejection in hidden if rejection not in known]
         if fresh:
             with self._file("rejected.jsonl").open("ab") as file:
-                file.writelines(orjson.dumps(asdict(rejection), option=orjson.OPT_APPEND_NEWLINE) for rejection in fresh)
+                file.writelines(orjson.dumps(to_wire(asdict(rejection)), option=orjson.OPT_APPEND_NEWLINE) for rejection in fresh)
 
     def rejections(self) -> list[Rejection]:
         """Return the records that the service refused."""
         try:
-            return [Rejection(**orjson.loads(line)) for line in self._file("rejected.jsonl").read_bytes().splitlines()]
+            return [Rejection(**from_wire(orjson.loads(line))) for line in self._file("rejected.jsonl").read_bytes().splitlines()]
         except FileNotFoundError:
             return []
 
     # -- how it goes
 
     def status(self) -> Status:
-        try:
-            return Status(**orjson.loads(self._file("status.json").read_bytes()))
-        except FileNotFoundError:
-            return Status()
+        """Return what the last process that delivered left."""
+        fields = _read_json(self._file("status.json")) or {}
+        return Status(**{name: from_wire(fields[name]) for name in _STATUS if name in fields})
 
     def set_status(self, status: Status) -> None:
-        write_atomically(self._file("status.json"), orjson.dumps(asdict(status)))
+        """Note how it goes."""
+        error = None if status.error is None else self.hide(status.error)
+        wire = to_wire(asdict(replace(status, error=error)))
+        write_atomically(self._file("status.json"), orjson.dumps(wire))
 
     def progress(self) -> Progress:
-        """Return where delivery stands. Counts what is behind, so it reads the undelivered part of the journal."""
-        committed, status = self.committed(), self.status()
-        journal = Journal(self.run)
-        sizes = dict(journal.sizes())
-        behind = sum(self._count_lines(writer, committed.offsets.get(writer, 0)) for writer in sizes)
-        done = committed.concluded is not None and dict(committed.concluded) == sizes
-        if done:
-            status = replace(status, state="delivered", error=None)
-        return Progress(
-            target=self.target,
-            state=status.state if done or status.state != "delivered" else "waiting",
-            delivered=committed.records,
-            behind=behind,
-            points=committed.points,
-            rejected=len(self.rejections()),
-            losses=committed.losses,
-            url=committed.url,
-            error=status.error,
-        )
+        """Return where delivery stands. Counts what is behind, so it reads the undelivered part of the journal, once."""
+        return measure(self, self._counts)
 
-    def _count_lines(self, writer: str, start: int) -> int:
-        count = 0 if start else -1  # the header is no record
-        with self.run.records_of(writer).open("rb") as file:
-            file.seek(start)
-            while chunk := file.read(1 << 20):
-                count += chunk.count(b"\n")
-        return max(count, 0)
+
+_COMMITTED = tuple(field.name for field in dataclasses.fields(Committed))
+_STATUS = tuple(field.name for field in dataclasses.fields(Status))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object that a file holds; None if there is none, or the machine lost its power before it was on the disk."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
