@@ -138,12 +138,21 @@ class LoggedModels:
             self._client.log_model_params(found.model_id, params)
 
     def _link(self, model_id: str, model: Model) -> None:
-        """Show the model on the run's page. An output that is linked twice is an error at MLflow, so it is looked for first."""
+        """Show the model on the run's page. An output that is linked twice is an error at MLflow."""
         from mlflow.entities import LoggedModelInput, LoggedModelOutput
+        from mlflow.exceptions import MlflowException
 
         if model.role == "input":
             self._client.log_inputs(self._run, models=[LoggedModelInput(model_id)])
             return
-        outputs = self._client.get_run(self._run).outputs
-        if model_id not in {link.model_id for link in (outputs.model_outputs if outputs is not None else ())}:
+        if self._is_linked(model_id):
+            return
+        try:
             self._client.log_outputs(self._run, [LoggedModelOutput(model_id, step=model.step or 0)])
+        except MlflowException:
+            if not self._is_linked(model_id):  # it is when the client asked again after an answer that was lost
+                raise
+
+    def _is_linked(self, model_id: str) -> bool:
+        outputs = self._client.get_run(self._run).outputs
+        return outputs is not None and any(link.model_id == model_id for link in outputs.model_outputs)

@@ -373,6 +373,33 @@ def test_a_refused_record_is_a_permanent_error_and_the_others_can_still_be_writt
     assert sink.flush() == Position(batches=None)
 
 
+def test_one_bad_point_among_thousands_is_a_permanent_error(sink: MLflowSink, client: Any) -> None:
+    good = Points(time=T, name="loss", steps=list(range(2500)), times=[T] * 2500, values=[1.0] * 2500)
+    with pytest.raises(PermanentError, match="a,b"):
+        sink.write(batch(good, Metrics(time=T, step=1, values={"a,b": 1.0})))
+    assert sink.write(batch(good)) == []
+    assert len(history(sink, client, "loss")) == 2500
+
+
+def test_of_several_failures_the_one_to_heed_first_is_raised() -> None:
+    """A refused item says nothing as long as the server is down: delivery would give the item up."""
+    sink = MLflowSink("http://127.0.0.1:1", MLflowSettings())
+    both = threading.Barrier(2)
+
+    def fail(error: Exception) -> None:
+        both.wait()
+        raise error
+
+    for errors, first in [
+        ([PermanentError("p"), TransientError("t")], TransientError),
+        ([TransientError("t"), AuthError("a")], AuthError),
+        ([PermanentError("p"), ZeroDivisionError()], ZeroDivisionError),
+    ]:
+        with pytest.raises(first):
+            sink._each(fail, errors)
+    sink.close()
+
+
 @pytest.mark.parametrize(
     "name",
     [
