@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPOCHS_BEFORE_OUTAGE = 12
 PATIENCE = 60.0
 """Seconds that a run's end waits for its services."""
-OUTAGE_PATIENCE = 5.0
+OUTAGE_PATIENCE = 2.0
 """The same while one of the services is down."""
 
 

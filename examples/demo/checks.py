@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from training import Digits, Result, accuracy
 
 import multitrack as mt
 
+DELIVERY_TIMEOUT = 60.0
+"""Seconds that a server which is up has for what it is owed."""
 FACTS = ("id", "name", "status", "started", "ended", "params", "tags", "notes", "summary", "data", "code", "environment")
 """What is compared between a run as it was recorded and as the last server has it."""
 
@@ -28,7 +31,10 @@ def check_every_run(story: Story, server: Server, results: Sequence[Result]) -> 
 
 
 def _check_runs(story: Story, server: Server, results: Sequence[Result], what: str) -> None:
-    held = all(witness.has(server, result) for result in results)
+    # Delivery goes on after a run's end where its patience has passed.
+    deadline = time.monotonic() + DELIVERY_TIMEOUT
+    while not (held := all(witness.has(server, result) for result in results)) and time.monotonic() < deadline:
+        time.sleep(0.25)
     there = sum(witness.count_points(server, result.run_id) for result in results)
     wanted = sum(result.count for result in results)
     story.check(f"{server.name} has {what}: every point once, params, files", held, f"{there:,} of {wanted:,} points")

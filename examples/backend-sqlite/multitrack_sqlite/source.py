@@ -99,7 +99,7 @@ class SQLiteSource(Source):
                     time=times[0], name=series["metric"], source=series["source"], steps=list(steps), times=list(times), values=numbers
                 )
 
-    def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
+    def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:  # noqa: ARG002 - files of all runs are in one folder
         """Copy an artifact's content."""
         if artifact.sha256 is None:
             raise PermanentError(f"artifact {artifact.name!r} is a reference to {artifact.uri}; it has no content here")
