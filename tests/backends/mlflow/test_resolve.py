@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,13 @@ def test_locations_tell_what_they_are() -> None:
     assert sqlite_file("sqlite:////data/mlflow.db?timeout=5") == Path("/data/mlflow.db")
     assert sqlite_file("http://host") is None
     assert without_secrets("databricks://profile") == "databricks://profile"
+
+
+def test_the_backend_is_there_without_its_sdk() -> None:
+    """The training process loads the class, resolves locations and reads settings; it never pays for importing MLflow."""
+    code = (
+        "import sys; from pathlib import Path; from multitrack_mlflow import MLflowBackend as B; "
+        "B(B.resolve('http://127.0.0.1:1', Path()), B.settings_type()); "
+        "sys.exit(', '.join({'mlflow', 'sqlalchemy', 'requests', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
