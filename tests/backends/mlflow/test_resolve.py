@@ -160,6 +160,6 @@ def test_the_backend_is_there_without_its_sdk() -> None:
     code = (
         "import sys; from pathlib import Path; from multitrack_mlflow import MLflowBackend as B; "
         "B(B.resolve('http://127.0.0.1:1', Path()), B.settings_type()); "
-        "sys.exit(', '.join({'mlflow', 'sqlalchemy', 'requests', 'pandas', 'numpy'} & set(sys.modules)))"
+        "sys.exit(', '.join({'mlflow', 'sqlalchemy', 'requests', 'pandas', 'numpy'} & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
