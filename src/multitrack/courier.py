@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from .config.targets import Target
-from .delivery import Dispatcher, Hidden, Ledger, Targets
+from .delivery import Dispatcher, Hidden, Targets, settle
 from .errors import MultitrackError
 from .journal import FileLock, Journal, RunFolder, Store
 
@@ -112,10 +112,7 @@ class Courier:
         return any(Journal(run).is_alive() for run in self._store.pending(self._target))
 
     def _delivered(self, run: RunFolder) -> None:
-        self._store.remove_pending(self._target, run)
-        if not Ledger(run, self._target).progress().done:  # somebody has just gone on with it
-            self._store.add_pending(self._target, run)
-        else:
+        if settle(self._store, self._target, run):
             log.info("%s is delivered", run.id)
 
 

@@ -12,7 +12,7 @@ from .dispatch import Dispatcher
 from .ledger import Ledger, Status
 from .progress import Progress
 from .start import start_courier
-from .targets import Hidden, Targets
+from .targets import Hidden, Targets, settle
 
 __all__ = [
     "Delivery",
@@ -25,5 +25,6 @@ __all__ = [
     "Targets",
     "attached_records",
     "read_attachment",
+    "settle",
     "start_courier",
 ]

@@ -9,7 +9,7 @@ import orjson
 from ..address import hide_credentials
 from ..config.targets import Target
 from ..errors import MultitrackError
-from ..journal import RunFolder
+from ..journal import RunFolder, Store
 from ..records import now
 from .deliver import Delivery
 from .ledger import Ledger, Status
@@ -90,3 +90,12 @@ class Targets:
             raise
         delivery.ledger.hide = self.hidden
         return delivery
+
+
+def settle(store: Store, target: str, run: RunFolder) -> bool:
+    """Take a run that was delivered off the list of those to deliver; return False if somebody has just gone on with it."""
+    store.remove_pending(target, run)
+    if Ledger(run, target).progress().done:
+        return True
+    store.add_pending(target, run)  # what was noted between our last look and the line above was noted in vain
+    return False
