@@ -95,7 +95,7 @@ class Connection(Protocol):
         """Return all rows of a query. No lock is held afterwards."""
 
     def batches(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Row]]:
-        """Yield the rows of a query, `size` at a time. Until the last one is taken, sqlite can keep others from writing."""
+        """Yield the rows of a query, `size` at a time. Until it ends, others may be kept from writing to a sqlite file."""
 
 
 class Database:

@@ -14,11 +14,13 @@ from multitrack.backend import TAG_RUN_ID, RunFilter
 from . import names
 from .client import translated
 from .database import REVISIONS, Connection, Database, Row, UnreadableBySQL
-from .native import CHUNK, Column, DatasetInput, Experiment, LatestMetric, ModelLink, NativeModel, NativeRun, Score
+from .native import Column, DatasetInput, Experiment, LatestMetric, ModelLink, NativeModel, NativeRun, Score
 from .series import Series, append_rows
 
 BLOCK = 1 << 20
-"""Points that one query brings at most: 26 MB. The next one passes over those again."""
+"""Points that one query brings at most: 26 MB. The next query passes over them again."""
+_FETCH = 500
+"""Rows that are in memory as Python objects at a time: fewer than make Python's garbage collector look for garbage among them."""
 RUN_LOOKUP = 500
 """Runs that are looked up together: as many placeholders as any sqlite takes."""
 
@@ -159,7 +161,7 @@ class SQLReader:
             series: list[Series] = []
             while True:
                 count = 0
-                for rows in connection.batches(later if last else first, [run.id, *last, self._block], CHUNK):
+                for rows in connection.batches(later if last else first, [run.id, *last, self._block], _FETCH):
                     append_rows(series, rows)
                     count, last = count + len(rows), rows[-1]
                 is_last = count < self._block
