@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +82,7 @@ class Demo:
         self.story.say("Another run, with south down from its beginning to its end:")
         result = self._train("mlp 48-24", [48, 24], 1e-3, patience=OUTAGE_PATIENCE)
         check_survived(self.story, result, self.north, self.south)
-        self._show_standing("While south is down:")
+        self._show_status()
 
     def catch_up(self) -> None:
         self.story.chapter("south comes back")
@@ -91,9 +93,9 @@ class Demo:
             self.south.wait()
         with self.story.waiting("catching up"):
             deadline = time.monotonic() + 2 * PATIENCE
-            while not all(progress.done for _, progress in self._progress()) and time.monotonic() < deadline:
-                time.sleep(0.25)
-        self._show_standing("After the outage:")
+            while not _is_all_delivered() and time.monotonic() < deadline:
+                time.sleep(0.5)
+        self._show_status()
         check_every_run(self.story, self.north, self.results)
         check_every_run(self.story, self.south, self.results)
 
@@ -148,24 +150,21 @@ class Demo:
         self.story.check("points arrived while the run went on", there > 0)
         self.story.check("south is down", not self.south.answers())
 
-    def _progress(self) -> Iterator[tuple[Result, Any]]:
-        """Yield each run with its progress at each target: what `multitrack status` prints."""
-        from multitrack.delivery import Ledger
-        from multitrack.journal import Store
-
-        for result in self.results:
-            for ledger in Ledger.of(Store(self.output / ".multitrack").get(result.run_id)):
-                yield result, ledger.progress()
-
-    def _show_standing(self, title: str) -> None:
+    def _show_status(self) -> None:
         self.story.gap()
-        self.story.say(title)
-        rows = [
-            (result.setting.name, progress.target, f"{progress.delivered:,}", f"{progress.behind:,}", progress.state)
-            for result, progress in self._progress()
-        ]
-        self.story.table(("run", "target", "records there", "to deliver", "state"), rows, right=("records there", "to deliver"))
+        self.story.say("$ multitrack status --all", style="cyan")
+        self.story.quote(_multitrack("status", "--all"))
         self.story.gap()
+
+
+def _is_all_delivered() -> bool:
+    runs = json.loads(_multitrack("status", "--all", "--json"))["runs"]
+    return all(target["state"] == "delivered" for run in runs for target in run["targets"])
+
+
+def _multitrack(*arguments: str) -> str:
+    """Run a command as a person would; return what it prints."""
+    return subprocess.run([sys.executable, "-m", "multitrack.cli", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def configuration(servers: list[Server]) -> str:

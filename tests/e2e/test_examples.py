@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def run_python(tmp_path: Path):
-    """Return a function that runs Python in an empty folder, with nobody's settings, and returns what it printed."""
+    """Return a function that runs Python in an empty folder, with nobody's settings, and returns what it said: on stderr if it failed."""
 
     def run(*arguments: str, paths: tuple[Path, ...] = (), fails: bool = False) -> str:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MULTITRACK_", "MLFLOW_", "_MLFLOW_"))}
@@ -32,9 +32,10 @@ def run_python(tmp_path: Path):
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
         }
         (tmp_path / "work").mkdir(exist_ok=True)
-        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=240)
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, check=False, cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=240)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout
+        return done.stderr if fails else done.stdout
 
     return run
 
@@ -182,7 +183,7 @@ def test_a_file_that_is_no_database_is_one_clear_line(run_python, sqlite_backend
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "runs.db").write_text("this is no database, whatever its name says")
 
-    report = run_python(
-        "-c", "import multitrack as mt; print(list(mt.open('sqlite:./runs.db').runs()))", paths=(sqlite_backend,), fails=True
-    )
-    assert report == ""
+    said = run_python("-m", "multitrack.cli", "runs", "sqlite:./runs.db", paths=(sqlite_backend,), fails=True)
+
+    assert said.count("\n") == 1
+    assert "runs.db: file is not a database" in said
