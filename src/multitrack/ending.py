@@ -11,6 +11,7 @@ How a process ends is told nowhere in one place, so it is put together from four
 from __future__ import annotations
 
 import atexit
+import contextlib
 import opcode
 import os
 import signal
@@ -18,30 +19,16 @@ import sys
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from .records import Ending
-
-if TYPE_CHECKING:
-    from .run import Run
+from .run import Run
+from .values import to_ending
 
 SIGTERM_TIMEOUT = 5.0
 """Seconds to wait for the targets after a SIGTERM: schedulers kill for good soon after it (Kubernetes after 30 s, Slurm after 30 s)."""
 
 _UNKNOWN_EXIT = "SystemExit was raised; use `with`, sys.exit() or run.finish() to have its code recorded"
-
-
-def how_it_ended(error: BaseException | None) -> tuple[Ending, str | None]:
-    """Return the status and the text for a run that this exception, or none, has ended."""
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "finished", None
-    if isinstance(error, KeyboardInterrupt):
-        return "killed", "KeyboardInterrupt"
-    if isinstance(error, SystemExit):
-        return "failed", f"exit {error.code}"
-    import traceback
-
-    return "failed", "".join(traceback.format_exception(error)).rstrip()
 
 
 # -- the runs that go on
@@ -108,6 +95,18 @@ def _at_exit() -> None:
     status, error = _how_process_ended()
     for run in open_runs():
         run.finish(status, error=error)
+    if isinstance(_ProcessEnd.error, KeyboardInterrupt):
+        _die_of_sigint()
+
+
+def _die_of_sigint() -> None:
+    """Have the interpreter end by SIGINT, which tells a shell's loop to stop as well.
+
+    It means to, after a KeyboardInterrupt that nobody caught, but forgets it when a later `exec` succeeds, and modules that we import
+    at the end (every dataclass, every namedtuple) call that. One more `exec` that is interrupted reminds it.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def _how_process_ended() -> tuple[Ending, str | None]:
@@ -116,7 +115,7 @@ def _how_process_ended() -> tuple[Ending, str | None]:
         return "finished", None
     if _ProcessEnd.error is None:
         return "failed", _UNKNOWN_EXIT
-    return how_it_ended(_ProcessEnd.error)
+    return to_ending(_ProcessEnd.error)
 
 
 def _has_returned(frame: FrameType) -> bool:
@@ -156,7 +155,7 @@ def _watch_child_process() -> None:
 
 def _at_child_exit() -> None:
     # Called while the exception that ended the child's work, if there is one, is on its way out.
-    status, error = how_it_ended(sys.exc_info()[1])
+    status, error = to_ending(sys.exc_info()[1])
     for run in open_runs():
         run.finish(status, error=error)
 

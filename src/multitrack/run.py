@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 
 import orjson
 
-from .ending import how_it_ended
 from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
 from .journal.blobs import hash_file, list_files
 from .records import (
@@ -31,7 +30,7 @@ from .records import (
     now,
 )
 from .run_summary import RunSummary
-from .values import new_record, to_artifact_name, to_microseconds, to_name, to_params, to_point, to_step, to_tags
+from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_params, to_point, to_step, to_tags
 
 _METRICS_HEAD = b'{"kind":"metrics","seq":'
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
@@ -69,7 +68,7 @@ class Run:
         self.owner = os.getpid()
         self.joined = joined
         self._ended: Ending | None = None
-        self.summary = RunSummary(self)
+        self.summary = RunSummary(self._write)
         _runs.add(self)
 
     # -- metrics
@@ -260,6 +259,7 @@ class Run:
     def _store(self, file: Path, name: str, details: Mapping[str, Any]) -> None:
         import mimetypes
 
+        record = new_record(Artifact, name=name, media_type=mimetypes.guess_type(name)[0], **details)
         content: dict[str, Any] = {}
         if self._folder is not None:
             try:
@@ -269,7 +269,7 @@ class Run:
                     raise
                 self._writer.refuse(error)
                 return
-        self._record(Artifact, name=name, media_type=mimetypes.guess_type(name)[0], **content, **details)
+        self._write(record.model_copy(update=content))
 
     # -- services
 
@@ -317,7 +317,7 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        status, text = how_it_ended(error)
+        status, text = to_ending(error)
         self.finish(status, error=text)
 
     def __repr__(self) -> str:

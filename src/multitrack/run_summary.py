@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
 
-from .records import Summary
+from .records import Record, Summary
 from .values import new_record, to_name, to_point
-
-if TYPE_CHECKING:
-    from .run import Run
 
 
 class RunSummary(MutableMapping[str, Any]):
     """`run.summary["best"] = 0.97`: single results of the whole run. Reading gives back what this process has set."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, write: Callable[[Record], None]) -> None:
+        self._write = write
         self._values: dict[str, Any] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -30,7 +27,7 @@ class RunSummary(MutableMapping[str, Any]):
         """
         fresh = {to_name(name): to_point(name, value) for name, value in {**dict(values), **more}.items()}
         if fresh:
-            self._run._write(new_record(Summary, values=fresh))
+            self._write(new_record(Summary, values=fresh))
             self._values.update(fresh)
 
     def __getitem__(self, name: str) -> Any:

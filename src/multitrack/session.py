@@ -22,8 +22,7 @@ from .messages import host_name, say
 from .records import RUN_ID, Hyperparameters, Record, RunStarted, RunUpdated, new_run_id
 from .run import Run
 from .values import new_record, to_params, to_tags
-from .wording import duration as duration
-from .wording import label
+from .wording import duration, label  # noqa: F401 - `duration` is also looked for here
 
 if TYPE_CHECKING:
     from .config import Target
@@ -108,6 +107,8 @@ def init(
         _finish_former(parent_id, quiet=settings.quiet)
         store.create()
         with _claim(store, opening.start) as (folder, state):
+            if state != "new" and resume == "never":  # another process was quicker
+                raise _exists(store, folder.id)
             run = _begin(folder, state, opening)
         run._session = LiveSession(run, settings, capture or Capture(), on_error=on_error)
         run._session.begin()
@@ -193,9 +194,13 @@ State = Literal["new", "ended", "alive"]
 def _check_claim(store: Store, run_id: str, resume: str) -> None:
     there = store.find(run_id) is not None
     if there and resume == "never":
-        raise RunExistsError(f"run {run_id} is in {store.root} already; go on with it by resume='allow', or choose another id")
+        raise _exists(store, run_id)
     if not there and resume == "must":
         raise RunNotFoundError(f"resume='must': there is no run {run_id} in {store.root}")
+
+
+def _exists(store: Store, run_id: str) -> RunExistsError:
+    return RunExistsError(f"run {run_id} is in {store.root} already; go on with it by resume='allow', or choose another id")
 
 
 @contextmanager
@@ -223,8 +228,8 @@ def _claim(store: Store, start: RunStarted) -> Iterator[tuple[RunFolder, State]]
 
 def _state_of(folder: RunFolder) -> State:
     journal = Journal(folder)
-    if not journal.writers():
-        return "new"
+    if not any(isinstance(record, RunStarted) for record in journal.life()):
+        return "new"  # or one that died before it had begun
     return "alive" if journal.is_alive() else "ended"
 
 
@@ -240,7 +245,8 @@ def _remove_empty(folder: RunFolder) -> None:
 
 
 def _begin(folder: RunFolder, state: State, opening: _Opening) -> Run:
-    run = Run(folder, opening.start.project, opening.start.name, joined=state == "alive")
+    start = opening.start if state == "new" else Journal(folder).started()
+    run = Run(folder, start.project, opening.start.name or start.name, joined=state == "alive")
     if state == "alive":
         return run
     records: tuple[Record | None, ...] = (opening.start if state == "new" else opening.again, opening.params)

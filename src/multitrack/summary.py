@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
+from .errors import RecordError
 from .journal import Journal, RunFolder, write_atomically
-from .records import to_wire
+from .records import from_wire, to_wire
 from .state import RunState, fold, last_values
 
 _VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def summarise(folder: RunFolder) -> dict[str, Any]:
@@ -23,13 +25,9 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         RecordError: the journal cannot be read.
         OSError: the file cannot be written.
     """
-    journal = Journal(folder)
-    sizes = dict(journal.sizes())
-    alive = journal.is_alive()
-    if (known := _read(folder)) is not None and not alive and known["sizes"] == sizes and known["status"] != "running":
-        return known
-    summary = {"version": _VERSION, **describe(_state_of(journal)), "sizes": sizes}
-    write_atomically(folder.summary, orjson.dumps(to_wire(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    summary, fresh = _summary_of(folder)
+    if fresh:
+        write_atomically(folder.summary, orjson.dumps(to_wire(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return summary
 
 
@@ -37,13 +35,23 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
     """Like `summarise`, for a store that may be read-only."""
     with contextlib.suppress(OSError):
         return summarise(folder)
-    return {"version": _VERSION, **describe(_state_of(Journal(folder))), "sizes": {}}
+    return _summary_of(folder)[0]
+
+
+def _summary_of(folder: RunFolder) -> tuple[dict[str, Any], bool]:
+    """Return what `run.json` should say, and whether it does not say so yet."""
+    journal = Journal(folder)
+    sizes, alive = dict(journal.sizes()), journal.is_alive()
+    known = _read(folder)
+    if known is not None and not alive and known.get("sizes") == sizes and known.get("status") != "running":
+        return known, False
+    return {"version": _VERSION, **describe(_state_of(journal)), "sizes": sizes}, True
 
 
 def _read(folder: RunFolder) -> dict[str, Any] | None:
     try:
-        known = orjson.loads(folder.summary.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        known = from_wire(orjson.loads(folder.summary.read_bytes()))
+    except (OSError, orjson.JSONDecodeError, RecordError):
         return None
     return known if isinstance(known, dict) and known.get("version") == _VERSION else None
 
@@ -86,8 +94,10 @@ def describe(state: RunState) -> dict[str, Any]:
 
 
 def iso_time(microseconds: int | None) -> str | None:
-    """Return a time as ISO 8601, UTC."""
+    """Return a time as ISO 8601, UTC; None where there is none, or none that a date can say."""
     if microseconds is None:
         return None
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat().replace("+00:00", "Z")
+    try:
+        return (_EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return None

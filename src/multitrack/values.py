@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from .records import ArtifactRef, Histogram, Record, now
+from .records import ArtifactRef, Ending, Histogram, Record, now
 
 R = TypeVar("R", bound=Record)
 Scalar = bool | int | float | str
@@ -236,6 +236,19 @@ def to_artifact_name(name: str) -> str:
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"artifact name {name!r} must be a relative path inside the run, such as 'models/best.pt'; give one with name=...")
     return str(path)
+
+
+def to_ending(error: BaseException | None) -> tuple[Ending, str | None]:
+    """Return the status and the text for a run that this exception, or none, has ended."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished", None
+    if isinstance(error, KeyboardInterrupt):
+        return "killed", "KeyboardInterrupt"
+    if isinstance(error, SystemExit):
+        return "failed", f"exit {error.code}"
+    import traceback
+
+    return "failed", "".join(traceback.format_exception(error)).rstrip()
 
 
 def new_record(cls: type[R], **fields: Any) -> R:

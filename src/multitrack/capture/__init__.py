@@ -1,6 +1,6 @@
 """What is recorded without being asked for: the code's version and the environment.
 
-Everything here runs in a thread of its own while training goes on; a failure is noted in the run's tags and said once, never raised.
+Everything here runs in a thread of its own while training goes on; a failure is said once, when the run ends, and never raised.
 """
 
 from __future__ import annotations

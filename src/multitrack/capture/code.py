@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,7 +19,7 @@ _GIT_TIMEOUT = 20.0
 def capture_code(folder: Path | None = None) -> CodeVersion:
     """Return the code's version, for the repository around `folder` (the working folder if left out), or for none."""
     here = folder or Path.cwd()
-    command = [sys.executable, *sys.orig_argv[1:]]
+    command = hide_secrets([sys.executable, *sys.orig_argv[1:]])
     entry_point = _entry_point()
     root = _git(here, "rev-parse", "--show-toplevel") if shutil.which("git") else None
     if root is None:
@@ -35,7 +36,7 @@ def capture_code(folder: Path | None = None) -> CodeVersion:
         dirty=None if status is None else bool(status),
         entry_point=entry_point,
         command=command,
-        working_dir=here.resolve().relative_to(Path(root).resolve()).as_posix(),
+        working_dir=_below(here, Path(root)),
     )
 
 
@@ -62,9 +63,40 @@ def _entry_point() -> str | None:
     return str(getattr(main, "__file__", "")) or None
 
 
-def strip_credentials(url: str) -> str:
-    """Return a remote's URL without user name, password and query; `git@host:path` stays as it is."""
+def _below(folder: Path, root: Path) -> str:
+    try:
+        return folder.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:  # git and Python see another name of the same place
+        return str(folder)
+
+
+def strip_credentials(url: str) -> str | None:
+    """Return a remote's URL without user name, password and query; `git@host:path` stays as it is. None: it is no URL at all."""
     if not re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+_SECRET_NAME = re.compile(r"(?i)(^|[-_.])(password|passwd|passphrase|secret|token|credentials?|(api|access|private|secret)[-_]?key)$")
+_WITH_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/\s@]+@")
+_HIDDEN = "***"
+
+
+def hide_secrets(command: Sequence[str]) -> list[str]:
+    """Return a command line without what looks like a secret: the value of `--token`, `api_key=...`, and logins in URLs."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in command:
+        name, sign, _ = argument.partition("=")
+        if hide_next and not argument.startswith("--"):
+            shown.append(_HIDDEN)
+        elif sign and _SECRET_NAME.search(name):
+            shown.append(f"{name}={_HIDDEN}")
+        else:
+            shown.append(_WITH_LOGIN.sub(rf"\1{_HIDDEN}@", argument))
+        hide_next = not sign and argument.startswith("-") and _SECRET_NAME.search(argument) is not None
+    return shown

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 from importlib.metadata import distributions
+from pathlib import Path
 
+from ..messages import host_name
 from ..records import Environment, now
 
 
@@ -16,7 +17,7 @@ def capture_environment() -> Environment:
 
     return Environment(
         time=now(),
-        host=socket.gethostname(),
+        host=host_name(),
         python=platform.python_version(),
         implementation=platform.python_implementation(),
         packages=installed_packages(),
@@ -28,7 +29,7 @@ def capture_environment() -> Environment:
 
 
 def installed_packages() -> dict[str, str]:
-    """Return the installed distributions: name to version, sorted. Of two with one name the first on the path counts, as it does for imports."""
+    """Return the installed distributions: name to version, sorted. Of two with one name, imports take the first, and so do we."""
     found: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]
@@ -39,7 +40,7 @@ def installed_packages() -> dict[str, str]:
 
 def _cpu_model() -> str | None:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

@@ -34,7 +34,7 @@ def folder_name(name: str) -> str:
     """
     if _PLAIN_NAME.fullmatch(name):
         return name
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:60]
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:60].lstrip("-") or "_"
     return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 

@@ -1,0 +1,123 @@
+"""What is recorded without being asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multitrack.capture import Capture, CaptureThread
+from multitrack.capture.code import capture_code, hide_secrets, strip_credentials
+from multitrack.capture.environment import capture_environment
+from multitrack.records import CodeVersion, Environment, Record
+
+
+def git(folder: Path, *arguments: str) -> str:
+    variables = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    who = ["-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "init.defaultBranch=main"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True, env=variables
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "sub").mkdir(parents=True)
+    git(folder, "init", "-q")
+    (folder / "train.py").write_text("1")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+def test_a_repository(repository: Path) -> None:
+    git(repository, "remote", "add", "origin", "https://user:secret@example.com/team/code.git?token=x")
+    code = capture_code(repository / "sub")
+    assert (code.vcs, code.branch, code.dirty, code.working_dir) == ("git", "main", False, "sub")
+    assert code.commit == git(repository, "rev-parse", "HEAD")
+    assert code.remote == "https://example.com/team/code.git"
+    (repository / "train.py").write_text("2")
+    assert capture_code(repository).dirty is True
+
+
+def test_a_repository_without_a_commit_and_one_on_no_branch(repository: Path, tmp_path: Path) -> None:
+    git(repository, "checkout", "-q", "--detach")
+    assert capture_code(repository).branch is None
+    (tmp_path / "new").mkdir()
+    git(tmp_path / "new", "init", "-q")
+    code = capture_code(tmp_path / "new")
+    assert (code.vcs, code.commit, code.branch) == ("git", None, "main")
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    code = capture_code(tmp_path)
+    assert (code.vcs, code.commit, code.working_dir) == (None, None, str(tmp_path))
+
+
+def test_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert capture_code(tmp_path).vcs is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://user:token@example.com:8080/a/b.git", "https://example.com:8080/a/b.git"),
+        ("https://token@example.com/a", "https://example.com/a"),
+        ("ssh://git@example.com/a", "ssh://example.com/a"),
+        ("git@example.com:a/b.git", "git@example.com:a/b.git"),
+        ("/srv/git/a.git", "/srv/git/a.git"),
+        ("https://user:to@ken@example.com/a", "https://example.com/a"),
+        ("http://[broken", None),
+    ],
+)
+def test_remotes_lose_their_credentials(url: str, expected: str | None) -> None:
+    assert strip_credentials(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["train.py", "--lr", "0.1", "--token", "abc"], ["train.py", "--lr", "0.1", "--token", "***"]),
+        (["--api-key=abc", "--wandb_api_key", "abc", "--epochs=3"], ["--api-key=***", "--wandb_api_key", "***", "--epochs=3"]),
+        (["db.password=abc", "--secret", "--verbose"], ["db.password=***", "--secret", "--verbose"]),
+        (["postgresql://me:abc@host/db", "--uri=http://me:abc@host"], ["postgresql://***@host/db", "--uri=http://***@host"]),
+        (["--tokenizer", "bert", "--max-tokens=5", "--key", "x"], ["--tokenizer", "bert", "--max-tokens=5", "--key", "x"]),
+    ],
+)
+def test_command_lines_lose_what_looks_like_a_secret(command: list[str], expected: list[str]) -> None:
+    assert hide_secrets(command) == expected
+
+
+def test_the_environment() -> None:
+    environment = capture_environment()
+    assert environment.python == ".".join(map(str, sys.version_info[:3]))
+    assert environment.packages["pydantic"]
+    assert environment.host
+    assert (environment.cpu_count or 0) > 0
+    assert (environment.memory or 0) > 1 << 20
+
+
+def test_what_is_not_wanted_is_not_taken() -> None:
+    written: list[Record] = []
+    thread = CaptureThread(Capture(code=False), written.append)
+    thread.start()
+    thread.join()
+    assert [type(record) for record in written] == [Environment]
+
+
+def test_a_failure_is_noted_and_the_rest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> CodeVersion:
+        raise OSError("no folder")
+
+    monkeypatch.setattr("multitrack.capture.code.capture_code", fail)
+    written: list[Record] = []
+    thread = CaptureThread(Capture(), written.append)
+    thread.start()
+    thread.join()
+    assert thread.failures == {"code": "OSError: no folder"}
+    assert [type(record) for record in written] == [Environment]
