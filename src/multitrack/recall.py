@@ -9,12 +9,12 @@ from pathlib import Path
 import orjson
 
 from .adapt import Adapter
-from .backend import ATTACHED_RECORDS, TAG_COMPLETE, Capabilities, Entry, RunRef, Source
+from .backend import ATTACHED_RECORDS, TAG_COMPLETE, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
 from .delivery.attachment import read_attachment
 from .errors import PermanentError, RecordError
-from .records import Artifact, RunFinished, RunUpdated
+from .records import Artifact, Record, RunFinished, RunUpdated
 from .restore import restore
-from .state import RunState, fold
+from .state import RunState, compare, fold, to_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Recalled:
     """The neutral records that travelled with the run; None where there are none."""
     state: RunState
     """The run in its neutral form: what was recorded, and what people changed at the service since."""
+    records: list[Record]
+    """Records that fold to `state`, as a delivery of the run sends them: those that were recorded where nobody has changed the run."""
     problem: str | None = None
     """Why the attached records could not be used, where they could not."""
 
@@ -42,13 +44,18 @@ def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_record
     Raises:
         BackendError: the service cannot be read.
     """
-    native = fold(source.read(run))
+    read = list(source.read(run))
+    native = fold(read)
     attached, problem = _fetch_attached(source, run, native)
-    records = None if attached is None else [entry.record for entry in attached]
-    state = restore(records, native, capabilities, as_recorded=as_recorded)
-    if attached is None and run.status is not None:
-        state.status, state.ended = run.status, run.ended  # `crashed` is known to the store, not to the records
-    return Recalled(native, attached, state, problem)
+    recorded = None if attached is None else [entry.record for entry in attached]
+    state = restore(recorded, native, capabilities, as_recorded=as_recorded)
+    if recorded is None:
+        if run.status is not None:
+            state.status, state.ended = run.status, run.ended  # `crashed` is known to the store, not to the records
+        records = to_records(state) if TAG_RUN_ID in run.tags else read
+    else:
+        records = to_records(state) if compare(fold(recorded), state) else recorded
+    return Recalled(native, attached, state, records, problem)
 
 
 def _fetch_attached(source: Source, run: RunRef, native: RunState) -> tuple[list[Entry] | None, str | None]:

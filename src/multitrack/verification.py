@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ from .errors import ConfigError, MultitrackError, PermanentError
 from .journal.blobs import hash_file
 from .migration import make_filter
 from .recall import Recalled, recall
-from .records import Artifact, RunStatus
+from .records import Artifact, Record, RunFinished, RunStatus
 from .restore import without_own_marks
-from .state import Difference, RunState, compare, fold, merge_equal_points, to_records
+from .state import Difference, RunState, compare, fold, merge_equal_points
 
 Verdict = Literal["identical", "identical but for declared losses", "different", "missing", "unreadable"]
 
@@ -231,7 +231,7 @@ class Comparison:
         here = recall(self._here, ref, self._here_holds, as_recorded=self._as_recorded)
         there = recall(self._there, found, self._holds)
         source = self._as_delivered(here, ref)
-        expected, losses = self._expected(source)
+        expected, losses = self._expected(here, source)
         actual = without_own_marks(there.native)
         if found.status is not None:
             actual.status, actual.ended = found.status, found.ended
@@ -254,18 +254,28 @@ class Comparison:
 
     def _as_delivered(self, here: Recalled, ref: RunRef) -> RunState:
         """Return the source's run as far as the destination was to get it, under the id that it has everywhere."""
-        records = [passed for record in to_records(here.state) if (passed := self._filters.apply(record)) is not None]
-        state = fold(records)
+        state = fold(self._passed(here.records))
         state.id, state.status, state.ended = ref.id, here.state.status, here.state.ended
         names = Adapter(self._here_holds)
         natives = {name: native for name in state.artifacts if (native := here.native_artifact(name, names))}
         state.artifacts = self._complete(state.artifacts, self._here, ref, natives)
         return state
 
-    def _expected(self, source: RunState) -> tuple[RunState, Losses]:
+    def _passed(self, records: Iterable[Record]) -> Iterator[Record]:
+        return (passed for record in records if (passed := self._filters.apply(record)) is not None)
+
+    def _expected(self, here: Recalled, source: RunState) -> tuple[RunState, Losses]:
         """Return the run as the destination should hold it, and what that loses."""
-        adapted = Adapter(self._holds).adapt([Entry("", seq, record) for seq, record in enumerate(to_records(source))])
+        records = [*self._passed(here.records), *_verdict(here, source)]
+        adapter = Adapter(self._holds)
+        adapted = adapter.adapt([Entry("", seq, record) for seq, record in enumerate(records)])
         expected = without_own_marks(fold(entry.record for entry in adapted.entries))
+        expected.id = source.id
+        for name, artifact in source.artifacts.items():
+            there = adapter.artifact_name(name)
+            if there in expected.artifacts:
+                content = {"sha256": artifact.sha256, "size": artifact.size}
+                expected.artifacts[there] = expected.artifacts[there].model_copy(update=content)
         return merge_equal_points(expected) if self._holds.equal_points == "merged" else expected, Losses(adapted.losses)
 
     def _attached(self, source: RunState, there: Recalled) -> Literal["exact", "different", "none"]:
@@ -290,6 +300,12 @@ class Comparison:
             else:
                 complete[name] = artifact.model_copy(update=_hash_content(source, ref, native))
         return complete
+
+
+def _verdict(here: Recalled, source: RunState) -> Iterator[Record]:
+    """Yield the end that no record tells: a run that vanished has crashed."""
+    if source.status == "crashed" and not any(isinstance(record, RunFinished) and record.status == "crashed" for record in here.records):
+        yield RunFinished(time=source.ended or 0, status="crashed")
 
 
 def _hash_content(source: Source, ref: RunRef, artifact: Artifact) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from ..errors import ConfigError
 from ..journal import FileLock, Store
 from ..recall import recall
 from ..records import RunStatus
-from ..state import to_records
 from ..values import to_microseconds
 from .execute import Migration
 from .plan import Planned, plan
@@ -165,7 +164,7 @@ def _foresee(reading: Source, from_backend: Backend, to_backend: Backend, filter
     records = points = 0
     try:
         if is_ours(run):
-            stream = iter(to_records(recall(reading, run, from_backend.capabilities, as_recorded=as_recorded).state))
+            stream = iter(recall(reading, run, from_backend.capabilities, as_recorded=as_recorded).records)
         else:
             stream = reading.read(run)
         for record in stream:
@@ -173,9 +172,7 @@ def _foresee(reading: Source, from_backend: Backend, to_backend: Backend, filter
             if passed is not None:
                 losses.extend(adapter.adapt([Entry("", records, passed)]).losses)
                 records += 1
-                points += (
-                    len(getattr(passed, "times", None) or getattr(passed, "values", ())) if passed.kind in ("metrics", "points") else 0
-                )
+                points += sum(1 for _ in entry_points([Entry("", 0, passed)]))
     except Exception as error:  # noqa: BLE001 - as in the migration itself, one bad run does not hide the others
         return Outcome(run.id, run.project, run.name, "failed", error=f"{type(error).__name__}: {error}")
     return Outcome(run.id, run.project, run.name, "planned", records=records, points=points, losses=losses)

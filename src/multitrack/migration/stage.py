@@ -18,7 +18,6 @@ from ..errors import MigrationError, PermanentError
 from ..journal import RunFolder, Store, WriterCopy, store_file, write_atomically
 from ..recall import Recalled, recall
 from ..records import Artifact, Origin, Record, RunStarted, derive_writer_id
-from ..state import compare, fold, to_records
 
 _STAGED = "staged.json"
 _LINES = 200
@@ -138,11 +137,12 @@ class _Reading:
     def _write_recalled(self, recalled: Recalled) -> None:
         if recalled.problem:
             self.problems.append(recalled.problem)
-        if recalled.attached is not None and not compare(fold(entry.record for entry in recalled.attached), recalled.state):
-            entries = [entry for entry in recalled.attached if entry.writer]
-            self._write_entries(self._with_contents(entries, recalled))
+        attached = recalled.attached
+        if attached is not None and all(entry.record is record for entry, record in zip(attached, recalled.records, strict=False)):
+            # As they were recorded, under the names (writer, sequence number) that they have for ever.
+            self._write_entries(self._with_contents([entry for entry in attached if entry.writer], recalled))
         else:
-            entries = [Entry("", seq, record) for seq, record in enumerate(to_records(recalled.state))]
+            entries = [Entry("", seq, record) for seq, record in enumerate(recalled.records)]
             self._write_records(entry.record for entry in self._with_contents(entries, recalled))
 
     def _with_contents(self, entries: Sequence[Entry], recalled: Recalled) -> Iterator[Entry]:
