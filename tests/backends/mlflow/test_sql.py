@@ -205,10 +205,13 @@ def test_30000_points_of_one_metric_come_whole_from_a_server(mlflow_server: MLfl
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 10, 100])
 def test_the_size_of_a_query_changes_nothing(sqlite_uri: str, block: int) -> None:
-    run = fill(sqlite_uri, {"loss": 10})
+    counts = {"accuracy": 4, "loss": 10, "\u00e9": 3}
+    run = fill(sqlite_uri, counts)
     source = MLflowSource(MLflowBackend(sqlite_uri), history_page=block)
 
-    assert [(p.steps, p.values) for p in points_of(source, run)] == [(list(range(10)), [i * 0.5 for i in range(10)])]
+    assert [(p.name, p.steps, p.values) for p in points_of(source, run)] == [
+        (key, list(range(count)), [i * 0.5 for i in range(count)]) for key, count in counts.items()
+    ]
 
 
 def test_a_history_that_lacks_its_last_point_is_not_passed_on(sqlite_uri: str) -> None:
