@@ -129,6 +129,13 @@ def test_an_installed_backend_shows_up(run_python, sqlite_backend: Path) -> None
 
 
 @pytest.mark.slow
+def test_a_third_party_backend_passes_the_conformance_suite(run_python, sqlite_backend: Path) -> None:
+    suite = sqlite_backend.parent / "source" / "tests"
+    said = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(suite), paths=(sqlite_backend,))
+    assert " passed" in said
+
+
+@pytest.mark.slow
 def test_a_third_party_backend_is_delivered_to_live(run_python, sqlite_backend: Path, tmp_path: Path) -> None:
     run_python("-c", RECORD, "sqlite:./runs.db", paths=(sqlite_backend,))
 
