@@ -35,6 +35,7 @@ _UNKNOWN_EXIT = "SystemExit was raised; use `with`, sys.exit() or run.finish() t
 
 _open: list[tuple[int, Run]] = []
 """The thread that started it, and the run; the latest last."""
+_last: Run | None = None
 
 
 def open_runs() -> list[Run]:
@@ -50,13 +51,21 @@ def open_runs_here() -> list[Run]:
 
 def end_with_process(run: Run) -> None:
     """See to it that `run` ends as the process does."""
+    _open[:] = [item for item in _open if item[1].ended is None]
     _open.append((threading.get_ident(), run))
     _ProcessEnd.watch()
 
 
 def forget(run: Run) -> None:
     """The run has ended by itself."""
+    global _last
+    _last = run
     _open[:] = [item for item in _open if item[1] is not run]
+
+
+def last_run() -> Run | None:
+    """Return the run that has ended last, None if none has."""
+    return next((run for _, run in reversed(_open) if run.ended is not None), _last)
 
 
 # -- the end of the process

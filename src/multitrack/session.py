@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .capture import Capture
 from .config import load_settings
-from .ending import end_with_process, open_runs, open_runs_here
+from .ending import end_with_process, last_run, open_runs, open_runs_here
 from .errors import ConfigError, RunExistsError, RunNotFoundError
 from .journal import FileLock, Journal, RunFolder, Store
 from .live import LiveSession
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _CLAIM_TIMEOUT = 10.0
 """Seconds to wait for another process that is just making the same run."""
 
-_last: Run | None = None
 T = TypeVar("T")
 
 
@@ -87,7 +86,6 @@ def init(
         RunNotFoundError: it is not there, and `resume` is `must`.
         TypeError, ValueError: an argument is wrong.
     """
-    global _last
     settings = load_settings(Path.cwd(), os.environ, backends=backends, mode=mode, dir=dir, project=project, quiet=quiet, run_id=id)
     parent_id = _id_of_parent(parent)
     joins = id is None and settings.run_id is not None
@@ -98,14 +96,15 @@ def init(
     words = {"name": name, "group": group, "job_type": job_type, "notes": notes, "tags": to_tags(tags)}
     opening = _Opening.of(settings.run_id or new_run_id(), settings.project, parent_id, words, params)
     if settings.mode == "disabled":
+        _finish_former(parent_id, quiet=settings.quiet)
         run = Run(None, settings.project, name, id=opening.start.id)
     else:
         store = Store(settings.dir)
         _check_claim(store, opening.start.id, resume)
         if check:
             check_targets(settings.targets)
-        _finish_former(parent_id, quiet=settings.quiet)
         store.create()
+        _finish_former(parent_id, quiet=settings.quiet)
         with _claim(store, opening.start) as (folder, state):
             if state != "new" and resume == "never":  # another process was quicker
                 raise _exists(store, folder.id)
@@ -113,7 +112,6 @@ def init(
         run._session = LiveSession(run, settings, capture or Capture(), on_error=on_error)
         run._session.begin()
     end_with_process(run)
-    _last = run
     return run
 
 
@@ -126,9 +124,9 @@ def current() -> Run:
     for runs in (open_runs_here(), open_runs()):
         if runs:
             return runs[0]
-    if _last is None:
+    if (ended := last_run()) is None:
         raise ConfigError("there is no run yet: call multitrack.init() first")
-    return _last
+    return ended
 
 
 # -- what is asked for

@@ -22,7 +22,7 @@ def label(run: Run) -> str:
 
 def duration(seconds: float) -> str:
     """Return a number of seconds for people: `12.3 s`, `4 min 05 s`, `3 h 12 min`."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -69,7 +69,9 @@ class Scripts:
     def start(self, code: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a script."""
         path = self.folder / "train.py"
-        path.write_text(f"import multitrack as mt\nQUICK = mt.Capture(code=False, environment=False)\n{textwrap.dedent(code)}")
+        text = f"import multitrack as mt\nQUICK = mt.Capture(code=False, environment=False)\n{textwrap.dedent(code)}"
+        if not path.exists() or path.read_text() != text:  # another process may be about to read it
+            path.write_text(text)
         return subprocess.Popen(
             [sys.executable, str(path), *arguments],
             stdout=subprocess.PIPE,
