@@ -154,8 +154,9 @@ class LiveSession(Session):
             say(f"run {label(self._run)}: the disk refused {refused:,} {'record' if refused == 1 else 'records'}; they are lost")
         progress = [] if self._run.joined else [Ledger(self._folder, name).progress() for name in self._targets]
         self._say_how_it_went(status, progress)
-        if self._on_error == "raise" and (failed := [item for item in progress if item.error and not item.done]):
-            raise BackendError("; ".join(progress_line(item) for item in failed))
+        failed = {item.target: item.error or self._warned.get(item.target) for item in progress if not item.done}
+        if self._on_error == "raise" and any(failed.values()):
+            raise BackendError("; ".join(f"{target}: {error}" for target, error in failed.items() if error))
 
     def _deliver_here(self) -> None:
         from .delivery import Delivery

@@ -12,7 +12,8 @@ import pytest
 
 import multitrack as mt
 from multitrack.config import load_settings
-from multitrack.journal import Journal, Store
+from multitrack.journal import FileLock, Journal, JournalWriter, Store
+from multitrack.records import RunStarted
 from multitrack.state import fold
 from multitrack.wording import duration
 
@@ -102,6 +103,27 @@ def test_a_target_that_refuses(on_error: str, capsys: pytest.CaptureFixture[str]
         run.finish()
     assert f"multitrack sync {run.id}" in capsys.readouterr().err
     assert state_of(run).status == "finished"
+
+
+def test_a_run_that_another_process_is_just_making_is_waited_for() -> None:
+    store = Store(Path("store").absolute())
+    store.create()
+    folder = store.folder("p", "3" * 32)
+    folder.create()
+    made: list[mt.Run] = []
+    thread = threading.Thread(target=lambda: made.append(init(id=folder.id, resume="allow")))
+    with FileLock(folder.path / ".claim") as claim:
+        assert claim.acquire()
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        writer = JournalWriter(folder)
+        writer.append(RunStarted(time=1, id=folder.id, project="p"))
+    thread.join()
+    assert made[0].joined
+    made[0].finish()
+    writer.close()
+    assert Journal(folder).verdict().status == "crashed"  # the one that made it has not ended it
 
 
 def test_capture_is_recorded() -> None:
