@@ -39,14 +39,14 @@ _last: Run | None = None
 
 
 def open_runs() -> list[Run]:
-    """Return the runs of this process that go on, the latest first."""
-    return [run for _, run in reversed(_open) if run.ended is None and run.owner == os.getpid()]
+    """Return the runs that go on, the latest first. In a forked child its parent's are among them: it can write to those, not end them."""
+    return [run for _, run in reversed(_open) if run.ended is None]
 
 
 def open_runs_here() -> list[Run]:
     """Like `open_runs`, of those that this thread started: each thread may have a run of its own."""
     here = threading.get_ident()
-    return [run for thread, run in reversed(_open) if thread == here and run.ended is None and run.owner == os.getpid()]
+    return [run for thread, run in reversed(_open) if thread == here and run.ended is None]
 
 
 def end_with_process(run: Run) -> None:

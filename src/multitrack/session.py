@@ -176,7 +176,7 @@ def _user() -> str | None:
 
 def _finish_former(parent: str | None, *, quiet: bool) -> None:
     for run in open_runs_here():
-        if run.id == parent:
+        if run.id == parent or run.owner != os.getpid():
             return
         if not quiet:
             say(f"run {label(run)} is finished, since another one starts; nest them with parent=...")
