@@ -45,6 +45,7 @@ class LocalSink(Sink):
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Append what is not there yet, contents before the records that name them."""
         with _translated():
+            (self._run.path / MARKER_FILE).unlink(missing_ok=True)  # what was concluded goes on
             for entry in batch.entries:
                 if isinstance(entry.record, Artifact) and entry.record.sha256 and not self._run.content(entry.record.sha256).exists():
                     store_file(batch.files(entry.record), self._run.artifacts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -101,22 +100,33 @@ def read_attachment(path: Path) -> Iterator[Entry]:
     Raises:
         RecordError: it is damaged, or was written by a newer multitrack.
     """
+    writer = ""
+    for line in _read_lines(path):
+        if line.startswith(b'{"kind":"journal"'):
+            writer = _read_header(line)
+        else:
+            try:
+                seq, record = decode(line)
+            except RecordError:  # no record in the journal either; what travelled is under a checksum
+                continue
+            yield Entry(writer, seq, record)
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a compressed file, without their ends; one that was cut off is damaged."""
     import zstandard
 
-    writer = ""
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    rest = b""
     try:
-        with path.open("rb") as file, io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file)) as lines:
-            for line in lines:
-                if line.startswith(b'{"kind":"journal"'):
-                    writer = _read_header(line)
-                else:
-                    try:
-                        seq, record = decode(line)
-                    except RecordError:  # no record in the journal either; what travelled is under a checksum
-                        continue
-                    yield Entry(writer, seq, record)
+        with path.open("rb") as file:
+            while not stream.eof and (chunk := file.read(1 << 15)):
+                *lines, rest = (rest + stream.decompress(chunk)).split(b"\n")
+                yield from lines
     except zstandard.ZstdError as error:
         raise RecordError(f"the attached records are damaged: {error}") from None
+    if not stream.eof or rest:
+        raise RecordError("the attached records are damaged: their end is missing")
 
 
 def _read_header(line: bytes) -> str:

@@ -153,10 +153,14 @@ class Ledger:
 
     @staticmethod
     def _drop_torn_line(fd: int) -> None:
-        end = os.lseek(fd, 0, os.SEEK_END)
-        if end and os.pread(fd, 1, end - 1) != b"\n":
-            tail = os.pread(fd, min(end, 1 << 16), max(0, end - (1 << 16)))
-            end = end - len(tail) + tail.rfind(b"\n") + 1
+        size = end = os.lseek(fd, 0, os.SEEK_END)
+        window = 1 << 16
+        while end and os.pread(fd, 1, end - 1) != b"\n":
+            start = max(0, size - window)
+            end = start + os.pread(fd, size - start, start).rfind(b"\n") + 1
+            if end == start > 0:
+                end, window = size, window * 4  # a line longer than the window
+        if end < size:
             os.ftruncate(fd, end)
             os.lseek(fd, end, os.SEEK_SET)
 
