@@ -76,6 +76,15 @@ def test_a_line_that_is_no_record_does_not_spoil_the_rest(tmp_path: Path) -> Non
     assert len(list(read_attachment(attached(deliver(run), tmp_path)))) == 3
 
 
+def test_a_file_without_its_first_line_still_tells_whose_its_records_are(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [metric(1)])
+    path = next(run.records.glob("*.jsonl"))
+    path.write_bytes(b"damage" + path.read_bytes()[6:])
+    entries = list(read_attachment(attached(deliver(run), tmp_path)))
+    assert {entry.writer for entry in entries} == {path.stem}
+    assert len(entries) == 3
+
+
 @pytest.mark.parametrize("cut", [slice(0, 40), slice(5, None)])
 def test_a_damaged_file_is_an_error(tmp_path: Path, cut: slice) -> None:
     run = write_run(tmp_path, [metric(i) for i in range(100)])

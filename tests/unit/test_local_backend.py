@@ -126,11 +126,11 @@ def test_the_source_reads_what_the_journal_holds(tmp_path: Path) -> None:
 def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
     write_run(tmp_path, run_id="1" * 32)
     broken = write_run(tmp_path, run_id="2" * 32)
-    next(broken.records.glob("*.jsonl")).write_bytes(b"nonsense\n")
+    next(broken.records.glob("*.jsonl")).write_bytes(b'{"kind":"journal","format":99}\n')
     source = LocalBackend(str(tmp_path)).source()
     refs = {ref.id: ref for ref in source.runs(RunFilter())}
     assert refs["1" * 32].status == "finished"
-    with pytest.raises(PermanentError, match="no journal header"):
+    with pytest.raises(PermanentError, match="newer multitrack"):
         list(source.read(refs["2" * 32]))
 
 

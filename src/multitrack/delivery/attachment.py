@@ -74,13 +74,22 @@ class Attachment:
     def _lines(self) -> Iterator[bytes]:
         for writer in self._journal.writers():
             position = 0
-            yield writer.header_line()
+            yield writer.header_line() if writer.header else self._header_for(writer.id)
             while (part := writer.read(position, max_bytes=1 << 20)).end > position:
                 position = part.end
                 if self._filters:
                     yield from (encode(entry.record, entry.seq) for entry in filtered(decode_lines(part, writer.path), self._filters))
                 else:
                     yield from (line + b"\n" for line in part.lines)
+
+    def _header_for(self, writer: str) -> bytes:
+        """Return a first line for a file that has lost its own: whose the records are must be told."""
+        return (
+            json.dumps(
+                {"kind": "journal", "format": FORMAT_VERSION, "run": self._journal.run.id, "writer": writer}, separators=(",", ":")
+            ).encode()
+            + b"\n"
+        )
 
 
 def _write(path: Path, lines: Iterator[bytes]) -> str:
