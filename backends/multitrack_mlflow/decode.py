@@ -1,6 +1,6 @@
 """From MLflow's words to records. Pure: `names` holds the table, the readers bring the words, nothing here asks a service.
 
-What is **ours** is a run that carries the tag `multitrack.run_id`: only there do `multitrack.*` tags, `summary/` metrics and the
+What is **ours** is a run that carries the tag `multitrack.run_id`: only there do `multitrack.*` tags, `_summary/` metrics and the
 documents under `multitrack/` mean what the table says. In anybody else's run they are tags, metrics and files like others.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
@@ -246,31 +246,26 @@ def summary(run: NativeRun) -> Summary | None:
 # -- logged models ----------------------------------------------------------------------------------------------------
 
 
-_MODEL_PATH, _MODEL_NAME = "multitrack.model_path", "multitrack.model_name"
-"""Tags that our own models carry beside `names.TAG_MODEL_ID`."""
-
-
 def model_path(model: NativeModel) -> str:
     """Return the folder, among the run's artifacts, that the model's files are listed under."""
     ours = names.TAG_MODEL_ID in model.tags
-    return (model.tags.get(_MODEL_PATH) if ours else None) or f"models/{model.id}"
+    return (model.tags.get(names.TAG_MODEL_PATH) if ours else None) or f"models/{model.id}"
 
 
 def model(run: NativeRun, link: ModelLink, found: NativeModel) -> Model:
     """Return a logged model with the scores that **this** run gave it: those of other runs come with them."""
     ours = names.TAG_MODEL_ID in found.tags
-    own_tags = {names.TAG_MODEL_ID, _MODEL_PATH, _MODEL_NAME} if ours else set()
+    own_tags = {names.TAG_MODEL_ID, names.TAG_MODEL_PATH, names.TAG_MODEL_NAME} if ours else set()
     return Model(
         time=found.created * 1000,
-        name=(found.tags.get(_MODEL_NAME) if ours else None) or found.name,
+        name=(found.tags.get(names.TAG_MODEL_NAME) if ours else None) or found.name,
         id=found.tags.get(names.TAG_MODEL_ID) or found.id,
         path=model_path(found),
-        role="output" if link.output else "input",
+        role=_role(link),
         type=found.type or None,
         status=found.status,
         status_message=found.status_message or None,
         step=link.step,
-        updated=found.updated * 1000,
         params=dict(sorted(found.params.items())),
         tags={key: value for key, value in sorted(found.tags.items()) if key not in own_tags},
         scores=[
@@ -286,6 +281,12 @@ def model(run: NativeRun, link: ModelLink, found: NativeModel) -> Model:
             if score.run_id == run.id
         ],
     )
+
+
+def _role(link: ModelLink) -> Literal["output", "input", "unlisted"]:
+    if not link.output:
+        return "input"
+    return "unlisted" if link.step is None else "output"
 
 
 # -- our documents ----------------------------------------------------------------------------------------------------

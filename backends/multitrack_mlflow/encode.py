@@ -53,6 +53,7 @@ Line = tuple[str, int]
 class Content:
     """What a batch holds, in MLflow's terms. Of several values of one name the last stands here, of a param the first."""
 
+    start: RunStarted | None = None
     metrics: list[Metric] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str | None] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Content:
 
 
 def encode_entries(entries: Sequence[Entry]) -> Content:
-    """Return the entries' content. RunStarted and RunFinished are left out: `open` and `finish` bring them."""
+    """Return the entries' content. RunFinished is left out: `finish` brings it."""
     content = Content(metrics=metrics_of(entries))
     for entry in entries:
         _add(content, entry)
@@ -76,7 +77,9 @@ def encode_entries(entries: Sequence[Entry]) -> Content:
 
 def _add(content: Content, entry: Entry) -> None:
     record = entry.record
-    if isinstance(record, Hyperparameters):
+    if isinstance(record, RunStarted):
+        content.start = record
+    elif isinstance(record, Hyperparameters):
         for name, value in record.values.items():
             content.params.setdefault(name, value if isinstance(value, str) else str(value))
     elif isinstance(record, Artifact):
@@ -228,7 +231,7 @@ def _json(value: Any, length: int) -> str | None:
 
 def data_file(record: DataVersion) -> str:
     """Return the name of the document that completes a data set."""
-    key = f"{record.name}\0{record.role or ''}".encode("utf-8", "surrogatepass")
+    key = "\0".join((record.name, record.role or "", record.digest or "")).encode("utf-8", "surrogatepass")
     return f"{names.DATA_FILES}{sha256(key).hexdigest()[:8]}.json"
 
 

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODELS_PER_PAGE = 50
-TAG_PATH = "multitrack.model_path"
-"""The model's `path`: a sink that opens the run again tells by it which artifacts are the model's."""
-TAG_NAME = "multitrack.model_name"
-"""The model's name, where MLflow cannot hold it."""
 _FINAL = frozenset({"READY", "FAILED"})
 
 
@@ -48,7 +44,7 @@ class LoggedModels:
                     f"the model {model.name!r} ({model.id}) that the run used is not there; deliver the run that made it first"
                 )
             found = self._create(model)
-        elif model.role == "output":
+        elif model.role != "input":
             self._complete(found, model)
         self._paths[model.path] = found.model_id
         self._link(found.model_id, model)
@@ -58,7 +54,7 @@ class LoggedModels:
     def finalize(self, model: Model) -> None:
         """Give the model its status; one without a status is ready, one that was pending stays so."""
         status = (model.status or "READY").upper()
-        if model.role == "output" and status in _FINAL:
+        if model.role != "input" and status in _FINAL:
             self._client.finalize_logged_model(self._paths[model.path], status)
 
     def owner(self, artifact: str) -> tuple[str, str] | None:
@@ -76,13 +72,13 @@ class LoggedModels:
             self._known = {}
             for found in self._search(f"source_run_id = '{self._run}'"):
                 self._known[found.tags.get(names.TAG_MODEL_ID, found.model_id)] = found
-                if TAG_PATH in found.tags:
-                    self._paths[found.tags[TAG_PATH]] = found.model_id
+                if names.TAG_MODEL_PATH in found.tags:
+                    self._paths[found.tags[names.TAG_MODEL_PATH]] = found.model_id
         return self._known
 
     def _find(self, model: Model) -> Any:
         found = self._load().get(model.id)
-        if found is not None or model.role == "output":
+        if found is not None or model.role != "input":
             return found
         quoted = model.id.replace("'", "")
         return next(iter(self._search(f"tags.`{names.TAG_MODEL_ID}` = '{quoted}'")), None) or self._own(model.id)
@@ -119,9 +115,9 @@ class LoggedModels:
 
     def _create(self, model: Model) -> Any:
         name = model_name(model)
-        tags = {**model.tags, names.TAG_MODEL_ID: model.id, TAG_PATH: model.path}
+        tags = {**model.tags, names.TAG_MODEL_ID: model.id, names.TAG_MODEL_PATH: model.path}
         if name != model.name:
-            tags[TAG_NAME] = model.name
+            tags[names.TAG_MODEL_NAME] = model.name
         made = self._client.create_logged_model(
             self._experiment, name=name, source_run_id=self._run, tags=tags, params=dict(model.params) or None, model_type=model.type
         )
@@ -145,7 +141,7 @@ class LoggedModels:
         if model.role == "input":
             self._client.log_inputs(self._run, models=[LoggedModelInput(model_id)])
             return
-        if self._is_linked(model_id):
+        if model.role == "unlisted" or self._is_linked(model_id):
             return
         try:
             self._client.log_outputs(self._run, [LoggedModelOutput(model_id, step=model.step or 0)])

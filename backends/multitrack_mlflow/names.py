@@ -6,17 +6,17 @@
 | .name | run name (`info.run_name`, tag `mlflow.runName`) |
 | .user | `info.user_id` and tag `mlflow.user` |
 | .notes | tag `mlflow.note.content` |
-| .parent | tag `mlflow.parentRunId` (the parent's id here), and `multitrack.parent` (its neutral id) |
+| .parent | tag `mlflow.parentRunId` (the parent's id here, or its neutral id), and `multitrack.parent` (its neutral id) |
 | .group, .job_type, .host | tags `multitrack.group`, `multitrack.job_type`, `multitrack.host` |
 | .origin | tag `multitrack.origin`, written centrally |
 | .tags | tags, as they are, `mlflow.*` ones without a row in this table included |
 | CodeVersion .commit .branch .remote .entry_point | tags `mlflow.source.git.commit`, `.branch`, `.repoURL`, `mlflow.source.name` |
 | CodeVersion, all | artifact `multitrack/code.json` (the record's fields, as the journal has them) |
 | DataVersion | a dataset input; its role is the input tag `mlflow.data.context` |
-| DataVersion, all | artifact `multitrack/data/<n>.json`, n = first 8 hexadecimal digits of SHA-256 of name, NUL, role |
+| DataVersion, all | artifact `multitrack/data/<n>.json`, n = first 8 hexadecimal digits of SHA-256 of name, role and digest |
 | Hyperparameters | params |
 | Metrics, Points | metrics, with step and time in milliseconds; resource usage has names that start with `system/` |
-| Summary | metrics `summary/NAME` at step 0 for numbers, tags `multitrack.summary.NAME` for text |
+| Summary | metrics `_summary/NAME` at step 0 for numbers, tags `multitrack.summary.NAME` for text |
 | Environment | artifact `multitrack/environment/<host>.json`, and `multitrack/requirements.txt` |
 | Artifact | artifact of the same name |
 | Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
@@ -47,9 +47,13 @@ TAG_HOST = "multitrack.host"
 TAG_ERROR = "multitrack.error"
 TAG_SUMMARY = "multitrack.summary."
 TAG_MODEL_ID = "multitrack.model_id"
+TAG_MODEL_PATH = "multitrack.model_path"
+"""The record's `path`: a sink that opens the run again tells by it which artifacts are the model's."""
+TAG_MODEL_NAME = "multitrack.model_name"
+"""The model's name, where MLflow cannot hold it."""
 
 SYSTEM_METRICS = "system/"
-SUMMARY_METRICS = "summary/"
+SUMMARY_METRICS = "_summary/"
 
 CODE_FILE = "multitrack/code.json"
 DATA_FILES = "multitrack/data/"

@@ -116,7 +116,6 @@ class NativeModel:
     name: str
     artifact_uri: str
     created: int
-    updated: int
     status: str
     status_message: str | None
     type: str | None

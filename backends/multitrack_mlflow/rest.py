@@ -325,7 +325,6 @@ def _make_model(model: Any) -> NativeModel:
         name=model.name,
         artifact_uri=model.artifact_location,
         created=model.creation_timestamp,
-        updated=model.last_updated_timestamp,
         status=str(model.status),
         status_message=model.status_message,
         type=model.model_type,

@@ -62,7 +62,7 @@ def find_parent(client: MlflowClient, experiment: str, parent: str) -> str | Non
 def adopt_children(client: MlflowClient, experiment: str, parent: RunStarted, native_id: str) -> None:
     """Tell the experiment's runs that came before their parent where it is."""
     for child in _search(client, [experiment], f"tags.`{TAG_PARENT}` = '{parent.id}'", max_results=1000):
-        if names.TAG_PARENT_RUN not in child.data.tags and child.info.lifecycle_stage == "active":
+        if child.data.tags.get(names.TAG_PARENT_RUN) in (None, parent.id) and child.info.lifecycle_stage == "active":
             client.set_tag(child.info.run_id, names.TAG_PARENT_RUN, native_id)
 
 

@@ -34,7 +34,8 @@ class MLflowSettings(BackendSettings):
         default=None,
         description=(
             "Where new experiments keep their artifacts when the location is a database, for example s3://bucket/mlflow. "
-            "For sqlite the default is the folder mlruns beside the file. A server decides for itself."
+            "For sqlite the default is the folder mlruns beside the file. A server decides for itself: where its database is read, this is "
+            "the server's own --artifacts-destination."
         ),
     )
     timeout: int | None = Field(

@@ -17,7 +17,7 @@ from multitrack.records import RunStarted
 
 from . import names
 from .client import connect, store_of, translated
-from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, why_not_a_file_name
+from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, start_tags, why_not_a_file_name
 from .location import folder_of
 from .models import LoggedModels
 from .runs import adopt_children, create_run, ensure_experiment, find_parent, find_run
@@ -61,6 +61,10 @@ class MLflowSink(Sink):
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Write a batch; every part of it has been acknowledged when this returns."""
         content = encode_entries(batch.entries)
+        if content.start is not None and not self._is_new:
+            # The run was here before, from an earlier version of itself, perhaps: what it is called may have changed since.
+            content.tags = {**start_tags(content.start), **content.tags}
+            content.run_name = content.run_name or content.start.name
         self._make_active()
         self._update_run(content)
         scores = self._write_models(content)
@@ -110,7 +114,8 @@ class MLflowSink(Sink):
         self._run = run
         self._experiment = ensure_experiment(self._client, run.project)
         found = find_run(self._client, [self._experiment], run.id)
-        self._has_parent = run.parent is None or (found is not None and names.TAG_PARENT_RUN in found.data.tags)
+        self._has_parent = run.parent is None or (found is not None and found.data.tags.get(names.TAG_PARENT_RUN) not in (None, run.parent))
+        self._is_new = found is None
         if found is not None:
             self._take(found)
             return Position(batches=None, marker=found.data.tags.get(TAG_COMPLETE))
@@ -136,9 +141,9 @@ class MLflowSink(Sink):
     def _link_parent(self) -> None:
         if not self._has_parent and self._run.parent is not None:
             parent = find_parent(self._client, self._experiment, self._run.parent)
-            if parent is not None:
-                self._client.set_tag(self._run_id, names.TAG_PARENT_RUN, parent)
-                self._has_parent = True
+            # A run may name a parent that is nowhere to be found: then it does so here too, until the parent comes.
+            self._client.set_tag(self._run_id, names.TAG_PARENT_RUN, parent or self._run.parent)
+            self._has_parent = parent is not None
 
     def _update_run(self, content: Content) -> None:
         if content.run_name is not None or content.status is not None:

@@ -44,7 +44,7 @@ _LINKS = """
     SELECT i.source_id, i.destination_id, i.destination_type, i.step FROM inputs i
     WHERE i.source_type IN ('RUN_OUTPUT', 'RUN_INPUT') AND i.source_id IN ({ids})"""
 _MODELS = """
-    SELECT m.model_id, m.name, m.artifact_location, m.creation_timestamp_ms, m.last_updated_timestamp_ms, m.status, m.status_message,
+    SELECT m.model_id, m.name, m.artifact_location, m.creation_timestamp_ms, m.status, m.status_message,
            m.model_type, m.source_run_id
     FROM logged_models m WHERE m.model_id IN ({ids}) AND m.lifecycle_stage = 'active'"""
 _SCORES = """
@@ -280,13 +280,12 @@ def _make_run(  # noqa: PLR0917 - one row of each table
 
 
 def _make_model(row: Row, tags: Mapping[str, str], params: Mapping[str, str], scores: Sequence[Score]) -> NativeModel:
-    id_, name, artifact_uri, created, updated, status, status_message, type_, source_run = row
+    id_, name, artifact_uri, created, status, status_message, type_, source_run = row
     return NativeModel(
         id=id_,
         name=name,
         artifact_uri=artifact_uri,
         created=created,
-        updated=updated,
         status=_MODEL_STATUSES.get(status, str(status)),
         status_message=status_message,
         type=type_,

@@ -9,7 +9,8 @@ the service can hold (`capabilities`) and makes sinks and sources. Its module im
 Records reach a sink already fitted to the capabilities; a sink only translates. A source reports what the service holds, under
 the service's own names; what multitrack left there to restore the original from is used by `restore`, centrally.
 
-Identity, the same for every backend, carried by ordinary tags (`TAG_*` below): a sink finds "its" run by `TAG_RUN_ID` before it creates one.
+Identity, the same for every backend, carried by ordinary tags (`TAG_*` below): a sink finds its run by `TAG_RUN_ID` before
+it creates one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .records import Artifact, Ending, Microseconds, Record, RunStarted, RunStatus
+from .records import Artifact, Microseconds, Record, RunStarted, RunStatus
 
 RESERVED_TAGS = "multitrack."
 """Tags that start with this are multitrack's own; a user's tag that does is renamed on delivery."""
@@ -259,7 +260,7 @@ class Sink(ABC):
         """Return the page where people see the run; None when there is none."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of connections and helpers. Never raises."""
 
 
@@ -286,11 +287,11 @@ class Source(ABC):
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
         """Write an artifact's content to the file `to`. PermanentError: the service has lost it."""
 
-    def journal(self, run: RunRef) -> Path | None:
+    def journal(self, run: RunRef) -> Path | None:  # noqa: ARG002 - for those who override it
         """Return the folder of the run's journal where the source is made of journals, so that it need not be copied; else None."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of connections. Never raises."""
 
 
@@ -326,7 +327,7 @@ class Backend(ABC):
         self.settings = settings if settings is not None else self.settings_type()
 
     @classmethod
-    def resolve(cls, location: str | None, base: Path) -> str | None:
+    def resolve(cls, location: str | None, base: Path) -> str | None:  # noqa: ARG003 - for those who override it
         """Return the location with relative paths made absolute against `base` and defaults filled in. Credentials are refused.
 
         Raises:

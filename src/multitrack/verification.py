@@ -254,7 +254,7 @@ class Comparison:
 
     def _as_delivered(self, here: Recalled, ref: RunRef) -> RunState:
         """Return the source's run as far as the destination was to get it, under the id that it has everywhere."""
-        state = fold(self._passed(here.records))
+        state = without_own_marks(fold(self._passed(here.records)))
         state.id, state.status, state.ended = ref.id, here.state.status, here.state.ended
         names = Adapter(self._here_holds)
         natives = {name: native for name in state.artifacts if (native := here.native_artifact(name, names))}

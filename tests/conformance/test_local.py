@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from multitrack_local import LocalBackend
 
 from multitrack.testing.conformance import ConformanceSuite
+from multitrack_local import LocalBackend
 
 
 class TestLocal(ConformanceSuite):

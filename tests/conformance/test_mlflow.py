@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from multitrack_mlflow import MLflowBackend
-from support.mlflow_server import MLflowServer
 
 from multitrack.testing.conformance import ConformanceSuite
+from multitrack_mlflow import MLflowBackend
+from support.mlflow_server import MLflowServer
 
 pytestmark = pytest.mark.slow
 

@@ -141,7 +141,7 @@ artifacts = st.builds(
 )  # fmt: skip
 models = st.builds(
     Model, time=times, name=names, id=st.sampled_from(["m1", "m2"]), path=names, role=st.sampled_from(["output", "input"]),
-    type=maybe_text, status=maybe_text, status_message=maybe_text, step=maybe_int, updated=st.none() | times,
+    type=maybe_text, status=maybe_text, status_message=maybe_text, step=maybe_int,
     params=texts_by_text, tags=texts_by_text,
     scores=st.lists(st.builds(ModelScore, name=texts, time=times, value=floats | ints, step=maybe_int), max_size=2),
 )  # fmt: skip

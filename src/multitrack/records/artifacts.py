@@ -46,13 +46,13 @@ class Model(Record):
     id: str
     """The model's id where it comes from."""
     path: str
-    role: Literal["output", "input"] = "output"
+    role: Literal["output", "input", "unlisted"] = "output"
+    """`unlisted`: it comes from the run, which does not list it among its outputs."""
     type: str | None = None
     """The framework's word for it, for example `sklearn`."""
     status: str | None = None
     status_message: str | None = None
     step: int | None = None
-    updated: Microseconds | None = None
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     scores: list[ModelScore] = []

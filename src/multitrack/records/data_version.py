@@ -18,7 +18,7 @@ class DataFile(Struct):
 
 
 class DataVersion(Record):
-    """One data set as it was when the run used it. `name` and `role` together name it within a run."""
+    """One data set as it was when the run used it. `name`, `role` and `digest` together name it within a run."""
 
     kind: Literal["data_version"] = "data_version"
     name: str

@@ -72,8 +72,8 @@ class RunState:
     metrics: dict[str, Series] = field(default_factory=dict)
     definitions: dict[str, MetricDefinition] = field(default_factory=dict)
     code: CodeVersion | None = None
-    data: dict[tuple[str, str | None], DataVersion] = field(default_factory=dict)
-    """By name and role."""
+    data: dict[tuple[str, str | None, str | None], DataVersion] = field(default_factory=dict)
+    """By name, role and digest: a run may use two versions of a data set."""
     environments: dict[str | None, Environment] = field(default_factory=dict)
     """By host."""
     artifacts: dict[str, Artifact] = field(default_factory=dict)
@@ -175,7 +175,7 @@ def _take_code(state: RunState, record: CodeVersion) -> None:
 
 
 def _take_data(state: RunState, record: DataVersion) -> None:
-    state.data[record.name, record.role] = record
+    state.data[record.name, record.role, record.digest] = record
 
 
 def _take_environment(state: RunState, record: Environment) -> None:

@@ -15,8 +15,9 @@ original less the losses that adaptation declares, and exactly through the recor
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,8 +45,8 @@ from .scene import START, Interrupted, InterruptedBackend, Scene
 
 POINTS = ("before open", "after open", "before write", "after write", "before flush", "after flush", "before finish", "after finish")
 HOSTILE_NAMES = (
-    "loss", "train/loss", "Loss", "LOSS", "loss ", "loss[0]", "loss(0)", "loss:0", "loss=0", "loss,0", "loss#0", "loss%", "loss?", "loss\\0",
-    "/loss", "loss/", "a//b", "../loss", ".", "a", "a/b", "a/b/c", "\u640d\u5931", "p\u00e9rte", "\U0001f600", "x" * 300, "x" * 299 + "y",
+    "loss", "train/loss", "Loss", "LOSS", "loss ", "loss[0]", "loss(0)", "loss:0", "loss=0", "loss,0", "loss#0", "loss%", "loss?",
+    "loss\\0", "/loss", "loss/", "a//b", "../loss", ".", "a", "a/b", "a/b/c", "\u640d\u5931", "p\u00e9rte", "\U0001f600", "x" * 300, "x" * 299 + "y",
     "loss\n", "_step", "system/x", "multitrack/x", "multitrack.x", "'quoted'", '"quoted"', "loss-0123abcd",
 )  # fmt: skip
 
@@ -66,6 +67,14 @@ def points_of(name: str, *points: tuple[Any, int, Any]) -> Points:
     return Points(time=START, name=name, steps=list(steps), times=[START + time for time in times], values=list(values))
 
 
+def _copy(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def copy(*arguments: Any, **more: Any) -> None:
+        original(*arguments, **more)
+
+    return copy
+
+
 class ConformanceSuite:
     """Subclass it as `Test...` and give it a `backend` fixture: a backend over an empty place of the test's own, readable and writable."""
 
@@ -78,19 +87,14 @@ class ConformanceSuite:
         for name, mark in cls.gaps.items():
             original = getattr(cls, name)  # a gap for a test that does not exist is an error
 
-            def copy(*arguments: Any, _original: Any = original, **more: Any) -> Any:
-                return _original(*arguments, **more)
-
-            import functools
-
-            setattr(cls, name, mark(functools.wraps(original)(copy)))
+            setattr(cls, name, mark(_copy(original)))
 
     @pytest.fixture
-    def scene(self, backend: Backend, tmp_path: Path) -> Iterator[Scene]:
+    def scene(self, backend: Backend, tmp_path: Path) -> Scene:
         """A local store, and the backend."""
         folder = tmp_path / "scene"
         folder.mkdir()
-        yield Scene(folder, backend)
+        return Scene(folder, backend)
 
     # -- once
 
@@ -103,7 +107,8 @@ class ConformanceSuite:
         self.check(scene, run)
         native = scene.native(run)
         assert (native.project, native.name, native.status) == ("conformance", "a run", "finished")
-        assert [pair for pair in zip(native.metrics["loss"].steps, native.metrics["loss"].values, strict=True)] == [(1, 0.5), (2, 0.25)]
+        loss = native.metrics["loss"]
+        assert (loss.steps, loss.values) == ([1, 2], [0.5, 0.25])
 
     def test_written_twice_counts_once(self, scene: Scene) -> None:
         run = self.rich_run(scene)
@@ -114,7 +119,9 @@ class ConformanceSuite:
 
         self.check(scene, run)
         after = scene.native(run)
-        assert {name: len(series) for name, series in after.metrics.items()} == {name: len(series) for name, series in before.metrics.items()}
+        assert {name: len(series) for name, series in after.metrics.items()} == {
+            name: len(series) for name, series in before.metrics.items()
+        }
         assert (after.params, after.artifacts.keys(), len(after.console)) == (before.params, before.artifacts.keys(), len(before.console))
 
     @pytest.mark.parametrize("where", POINTS)
@@ -216,8 +223,8 @@ class ConformanceSuite:
     @pytest.mark.parametrize(
         "value",
         [
-            math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, 1.7976931348623157e308, 0, 1, -1, 2**53 + 1, 2**63, 2**64, -(10**30), True, False,
-            "text", "", "a\nb", "\U0001f600", Histogram(edges=[0.0, 0.5, 1.0], counts=[3, 4]),
+            math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, 1.7976931348623157e308, 0, 1, -1, 2**53 + 1, 2**63, 2**64, -(10**30),
+            True, False, "text", "", "a\nb", "\U0001f600", Histogram(edges=[0.0, 0.5, 1.0], counts=[3, 4]),
         ],
         ids=repr,
     )  # fmt: skip
@@ -247,7 +254,18 @@ class ConformanceSuite:
 
     def test_hostile_artifact_names(self, scene: Scene) -> None:
         start = scene.start()
-        names = ("a.txt", "b/c.txt", "a#b", "a?b", "a%20b", "sp ace/\u00e9.txt", "\u6a21\u578b.bin", "A.TXT", "x" * 120 + ".txt", "c/d/../e")
+        names = (
+            "a.txt",
+            "b/c.txt",
+            "a#b",
+            "a?b",
+            "a%20b",
+            "sp ace/\u00e9.txt",
+            "\u6a21\u578b.bin",
+            "A.TXT",
+            "x" * 120 + ".txt",
+            "c/d/../e",
+        )
         artifacts = [scene.artifact(start, name, f"content of {name}".encode()) for name in names]
         run = scene.record(start, artifacts)
         assert scene.deliver(run)
@@ -256,17 +274,17 @@ class ConformanceSuite:
     # -- params, tags, words
 
     def test_params(self, scene: Scene) -> None:
-        values = {
-            "int": 3, "float": 0.1, "bool": True, "none": None, "text": "adam", "empty": "", "list": [1, 2.5, "x", None, {"a": 1}], "nothing": {},
-            "nested": {"deep": {"er": 1}, "nan": math.nan, "inf": math.inf}, "huge": 2**70, "long": "y" * 20_000, "unicode": "\u00e9\U0001f600",
-            "a.b": 1, "a": {"b": 2},
+        values: dict[str, Any] = {
+            "int": 3, "float": 0.1, "bool": True, "none": None, "text": "adam", "empty": "", "list": [1, 2.5, "x", None, {"a": 1}],
+            "nothing": {}, "nested": {"deep": {"er": 1}, "nan": math.nan, "inf": math.inf}, "huge": 2**70, "long": "y" * 20_000,
+            "unicode": "\u00e9\U0001f600", "a.b": 1, "a": {"b": 2},
         }  # fmt: skip
         run = scene.record(scene.start(), [Hyperparameters(time=START, values=values)])
         assert scene.deliver(run)
         self.check(scene, run)
 
     def test_params_that_change(self, scene: Scene) -> None:
-        changes = [{"lr": 0.1, "model": {"depth": 3}}, {"lr": 0.1}, {"lr": 0.01, "model": {"width": 4}}, {"lr": None}]
+        changes: list[dict[str, Any]] = [{"lr": 0.1, "model": {"depth": 3}}, {"lr": 0.1}, {"lr": 0.01, "model": {"width": 4}}, {"lr": None}]
         run = scene.record(scene.start(), [Hyperparameters(time=START + place, values=values) for place, values in enumerate(changes)])
         assert scene.deliver(run)
         self.check(scene, run)
@@ -366,10 +384,12 @@ class ConformanceSuite:
         start = scene.start(tags={"team": "vision", "base": None}, group="sweep", job_type="train", notes="notes", user="ann", host="node1")
         records: list[Record] = [
             CodeVersion(
-                time=START, vcs="git", commit="c0ffee", branch="main", remote="https://example.org/r.git", dirty=True, diff="--- a\n+++ b\n",
-                entry_point="train.py", command=["python", "train.py", "--lr", "0.1"], working_dir=".",
+                time=START, vcs="git", commit="c0ffee", branch="main", remote="https://example.org/r.git", dirty=True,
+                diff="--- a\n+++ b\n", entry_point="train.py", command=["python", "train.py", "--lr", "0.1"], working_dir=".",
             ),
-            Environment(time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0"}, os="Linux", cpu="x", cpu_count=8, memory=2**35),
+            Environment(
+                time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0"}, os="Linux", cpu="x", cpu_count=8, memory=2**35
+            ),
             DataVersion(time=START, name="digits", role="train", uri="s3://b/d.csv", digest="0" * 64, algorithm="sha256", size=10, rows=3),
             DataVersion(time=START, name="digits", role="test", digest="1" * 64, data_schema={"x": "float"}, profile={"mean": 0.5}),
             Hyperparameters(time=START, values={"lr": 0.1, "model": {"depth": 3}}),

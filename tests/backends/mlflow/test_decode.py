@@ -177,19 +177,19 @@ def test_points_of_the_machine_are_told_apart() -> None:
 
 
 def test_our_summary_is_numbers_and_text() -> None:
-    latest = {"summary/best": LatestMetric("summary/best", 0.9, 7, 0), "loss": LatestMetric("loss", 1.0, 9, 3)}
+    latest = {"_summary/best": LatestMetric("_summary/best", 0.9, 7, 0), "loss": LatestMetric("loss", 1.0, 9, 3)}
     tags = {"multitrack.run_id": OURS, "multitrack.summary.verdict": "good"}
 
     assert decode.summary(native(latest=latest, tags=tags)) == Summary(time=7_000, values={"best": 0.9, "verdict": "good"})
     assert decode.summary(native(latest=latest)) is None
-    assert not decode.holds_series(native(tags=tags), "summary/best")
-    assert decode.holds_series(native(), "summary/best")
+    assert not decode.holds_series(native(tags=tags), "_summary/best")
+    assert decode.holds_series(native(), "_summary/best")
 
 
 def test_a_model_keeps_the_scores_of_this_run_and_what_we_knew_of_it() -> None:
     scores = [Score("acc", 0.5, 1, 2, NATIVE, None, None), Score("acc", 0.7, 1, 2, "another run", None, None)]
     fields: dict[str, Any] = {
-        **{"id": "m-1", "name": "a-b", "artifact_uri": "", "created": 1, "updated": 2, "status": "READY", "status_message": None},
+        **{"id": "m-1", "name": "a-b", "artifact_uri": "", "created": 1, "status": "READY", "status_message": None},
         **{"type": None, "source_run": NATIVE, "params": {}, "scores": scores},
     }
     theirs = NativeModel(**fields, tags={"multitrack.model_path": "x"})

@@ -61,8 +61,8 @@ def test_resource_usage_is_told_by_its_name() -> None:
 def test_a_summary_is_metrics_for_numbers_and_tags_for_text() -> None:
     content = content_of(Summary(time=T, values={"best": 0.5, "n": 3, "verdict": "good"}))
     assert [(m.key, m.value, m.step, m.timestamp) for m in content.metrics] == [
-        ("summary/best", 0.5, 0, T // 1000),
-        ("summary/n", 3.0, 0, T // 1000),
+        ("_summary/best", 0.5, 0, T // 1000),
+        ("_summary/n", 3.0, 0, T // 1000),
     ]
     assert content.tags == {"multitrack.summary.verdict": "good"}
 
@@ -81,8 +81,9 @@ def test_of_one_params_values_the_first_stands_and_of_a_tags_the_last() -> None:
 
 
 def test_beginning_and_end_of_a_run_are_left_to_open_and_finish() -> None:
-    content = content_of(started(tags={"a": "1"}), RunFinished(time=T, status="failed"), MetricDefinition(time=T, name="x"))
-    assert content == encode.Content()
+    start = started(tags={"a": "1"})
+    content = content_of(start, RunFinished(time=T, status="failed"), MetricDefinition(time=T, name="x"))
+    assert content == encode.Content(start=start)
 
 
 def test_a_runs_tags_hold_its_fields() -> None:

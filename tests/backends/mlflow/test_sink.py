@@ -336,13 +336,13 @@ def test_everything_else_written_twice_counts_once(sink: MLflowSink, client: Any
     found = run_of(sink, client)
     assert found.data.params == {f"p{i}": str(i) for i in range(250)}
     assert {f"t{i}": "é" * 50 for i in range(250)}.items() <= found.data.tags.items()
-    assert found.data.metrics == {**{f"m{i}": float(i) for i in range(1200)}, "summary/best": 0.5, "acc": 0.9}
-    assert all(len(history(sink, client, key)) == 1 for key in ("m0", "m1199", "summary/best", "acc"))
+    assert found.data.metrics == {**{f"m{i}": float(i) for i in range(1200)}, "_summary/best": 0.5, "acc": 0.9}
+    assert all(len(history(sink, client, key)) == 1 for key in ("m0", "m1199", "_summary/best", "acc"))
     assert found.data.tags["multitrack.summary.verdict"] == "good"
     assert len(found.inputs.dataset_inputs) == 1
     assert len(found.outputs.model_outputs) == 1
     assert len(model_of(sink, client).metrics) == 1
-    assert files_of(sink, client) == ["a/b.bin", "multitrack/console/00000001.log", "multitrack/data/629546c9.json"]
+    assert files_of(sink, client) == ["a/b.bin", "multitrack/console/00000001.log", "multitrack/data/36a54dcb.json"]
 
 
 def test_the_longest_texts_and_names_arrive_whole(sink: MLflowSink, client: Any) -> None:
@@ -492,7 +492,7 @@ def test_data_code_and_environment_stand_where_an_mlflow_user_looks(sink: MLflow
     assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "train", "k": "v"}
     documents = {
         "multitrack/code.json": code,
-        "multitrack/data/629546c9.json": data,
+        "multitrack/data/36a54dcb.json": data,
         "multitrack/environment/node_1.json": host,
     }
     assert files_of(sink, client) == sorted([*documents, "multitrack/requirements.txt"])
