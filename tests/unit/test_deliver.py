@@ -183,6 +183,21 @@ def test_only_what_is_acknowledged_is_committed(tmp_path: Path) -> None:
             assert delivery.ledger.committed().batches == 0
 
 
+def test_the_adapter_stands_behind_what_is_acknowledged_not_behind_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(deliver, "BATCHES_PER_FLUSH", 1)
+    monkeypatch.setattr(deliver, "_ACKNOWLEDGE_POLL", 0.0)
+    run = write_run(tmp_path, [Metrics(time=i, values={"loss": 0.5}) for i in range(10)])  # they get ordinals
+    backend = Flaky(narrow=True, keeps="count", late=3, faults=[{"call": "flush", "at": 8, "effect": "die before"}])
+    first = Delivery(run, "t", backend)
+    with pytest.raises(Died):
+        first.advance()
+    first.ledger.lock.release()
+    assert 0 < Ledger(run, "t").committed().batches < len(list(Ledger(run, "t").batches()))
+    deliver_all(run, backend)
+    assert held(backend) == wanted(run, "t", NARROW)
+
+
 def test_a_service_that_never_acknowledges_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "ACKNOWLEDGE_TIMEOUT", 0.1)
     run = write_run(tmp_path, [metric(1)])
