@@ -69,7 +69,7 @@ def _refer(folder: RunFolder) -> RunRef:
     except (RecordError, OSError):
         life = None
     if life is None:
-        return RunRef(id=folder.id, native_id=folder.id, project=folder.path.parent.name)
+        return RunRef(id=folder.id, native_id=folder.id, project=folder.path.parent.name, params={}, metrics={})
     return RunRef(
         id=folder.id,
         native_id=folder.id,
@@ -95,6 +95,8 @@ def _from_summary(folder: RunFolder, sizes: dict[str, int]) -> dict[str, Any] | 
         "ended": summary["ended_us"],
         "parent": summary["parent"],
         "tags": summary["tags"],
+        "params": summary["params"],
+        "metrics": summary["summary"],
         "deleted": summary["deleted"],
     }
 

@@ -102,6 +102,10 @@ def reference(run: NativeRun, parent: str | None, server: str | None) -> RunRef:
         ended=microseconds(run.end),
         parent=parent,
         tags=dict(run.tags),
+        params=dict(run.params),
+        metrics={
+            key if holds_series(run, key) else key.removeprefix(names.SUMMARY_METRICS): last.value for key, last in run.latest.items()
+        },
         deleted=run.deleted,
         url=None if server is None else f"{server.rstrip('/')}/#/experiments/{run.experiment.id}/runs/{run.id}",
         version=run.version,

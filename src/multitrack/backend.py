@@ -193,6 +193,10 @@ class RunRef:
     parent: str | None = None
     """The parent's neutral id."""
     tags: Mapping[str, str | None] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
+    """As far as the listing tells; None where it does not."""
+    metrics: Mapping[str, Any] | None = None
+    """The value that stands for each metric, as far as the listing tells; None where it does not."""
     deleted: bool = False
     url: str | None = None
     version: str | None = None

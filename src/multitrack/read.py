@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .address import Address
-from .backend import Backend, RunFilter, RunRef, Source
+from .backend import TAG_COMPLETE, Backend, RunFilter, RunRef, Source
 from .config import load_settings
 from .errors import ConfigError, RunNotFoundError
 from .migration import make_filter
@@ -103,7 +105,7 @@ class Store:
         raise RunNotFoundError(f"{self.address} has no run {id!r}; `multitrack runs {self.address}` lists those it has")
 
     def _view(self, ref: RunRef) -> RunView:
-        return RunView(self._source, ref, self._backend, as_recorded=self._as_recorded)
+        return RunView(self._source, with_verdict(ref), self._backend, as_recorded=self._as_recorded)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -117,6 +119,17 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<multitrack.Store {self.address}>"
+
+
+def with_verdict(ref: RunRef) -> RunRef:
+    """Return a listed run with the status that it was delivered with: many a service has no word for `crashed`."""
+    if ref.status != "failed" or (text := ref.tags.get(TAG_COMPLETE)) is None:
+        return ref
+    try:
+        marker = json.loads(text)
+    except json.JSONDecodeError:  # somebody has edited the tag
+        return ref
+    return replace(ref, status="crashed") if isinstance(marker, dict) and marker.get("status") == "crashed" else ref
 
 
 class RunView:
@@ -147,19 +160,19 @@ class RunView:
         return self.ref.name
 
     @property
-    def status(self) -> RunStatus:
-        """`crashed`, where a run that multitrack recorded vanished, whatever the service calls that."""
-        return self.state.status
+    def status(self) -> RunStatus | None:
+        """`crashed`, where a run that multitrack recorded vanished, whatever the service calls that; None if nobody knows."""
+        return self.ref.status
 
     @property
     def started(self) -> datetime | None:
-        """UTC."""
-        return _moment(self.state.started)
+        """UTC, to the resolution that the service keeps."""
+        return _moment(self.ref.started)
 
     @property
     def ended(self) -> datetime | None:
         """UTC; None while the run goes on."""
-        return _moment(self.state.ended)
+        return _moment(self.ref.ended)
 
     @property
     def url(self) -> str | None:
@@ -183,6 +196,11 @@ class RunView:
     def summary(self) -> dict[str, Any]:
         """One value a metric: what its definition asks for, or its last; and what was set explicitly."""
         return last_values(self.state)
+
+    @property
+    def latest(self) -> Mapping[str, Any]:
+        """One value a metric, like `summary`, but as the listing tells it, where it does: the run need not be read."""
+        return self.summary if self.ref.metrics is None else self.ref.metrics
 
     @property
     def metric_names(self) -> list[str]:

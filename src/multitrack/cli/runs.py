@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..backend import RESERVED_TAGS
 from .output import AsJson, print_json, print_table
 from .selection import Deleted, Projects, Since, Statuses, Tags, Until, parse_statuses, parse_tags, parse_time
 
@@ -56,12 +57,27 @@ def runs(
 
 
 def describe(view: RunView) -> dict[str, Any]:
-    """Return a run in terms of JSON."""
+    """Return what the listing tells of a run, in terms of JSON."""
     from ..records import to_wire
-    from ..summary import describe as describe_state
+    from ..summary import iso_time
 
-    more = {"native_id": view.native_id, "url": view.url, "deleted": view.ref.deleted}
-    return {**to_wire(describe_state(view.state)), **more}
+    ref = view.ref
+    told = {
+        "id": ref.id,
+        "native_id": ref.native_id,
+        "project": ref.project,
+        "name": ref.name,
+        "status": ref.status,
+        "started": iso_time(ref.started),
+        "ended": iso_time(ref.ended),
+        "parent": ref.parent,
+        "tags": {name: value for name, value in ref.tags.items() if not name.startswith(RESERVED_TAGS)},
+        "params": ref.params if ref.params is not None else view.params,
+        "metrics": view.latest,
+        "url": ref.url,
+        "deleted": ref.deleted,
+    }
+    return dict(to_wire(told))
 
 
 def _print(views: Sequence[RunView], metrics: Sequence[str] | None) -> None:
@@ -73,14 +89,15 @@ def _print(views: Sequence[RunView], metrics: Sequence[str] | None) -> None:
 def _common_metrics(views: Sequence[RunView]) -> list[str]:
     counts: dict[str, int] = {}
     for view in views:
-        for name in view.summary:
+        for name in view.latest:
             counts[name] = counts.get(name, 0) + 1
     return sorted(counts, key=lambda name: -counts[name])[:_SHOWN_METRICS]
 
 
 def _row(view: RunView, names: Sequence[str]) -> list[str]:
-    state = f"{view.status}, deleted" if view.ref.deleted else view.status
-    values = [show_value(view.summary.get(name)) for name in names]
+    status = view.status or "unreadable"
+    state = f"{status}, deleted" if view.ref.deleted else status
+    values = [show_value(view.latest.get(name)) for name in names]
     return [view.id, view.name or "", view.project, state, show_time(view.started), show_duration(view.started, view.ended), *values]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ConfigError
 from .output import AsJson, print_json
-from .runs import describe, show_duration, show_time, show_value
+from .runs import show_duration, show_time, show_value
 
 if TYPE_CHECKING:
     from ..read import RunView
@@ -32,9 +32,17 @@ def show(
     with read.open(address, as_recorded=as_recorded) as store:
         view = store.run(address.run_id)
         if as_json:
-            print_json(describe(view))
+            print_json(_describe(view))
         else:
             print("\n".join(_lines(view)))
+
+
+def _describe(view: RunView) -> dict[str, Any]:
+    from ..records import to_wire
+    from ..summary import describe
+
+    more = {"native_id": view.native_id, "status": view.status, "url": view.url, "deleted": view.ref.deleted}
+    return {**to_wire(describe(view.state)), **more}
 
 
 def _lines(view: RunView) -> Iterator[str]:
@@ -42,7 +50,7 @@ def _lines(view: RunView) -> Iterator[str]:
     yield f"{view.name or 'run'} ({view.id}) of {view.project}"
     took = show_duration(view.started, view.ended)
     facts = {
-        "status": view.status + (" (deleted)" if view.ref.deleted else ""),
+        "status": (view.status or "unknown") + (" (deleted)" if view.ref.deleted else ""),
         "started": f"{show_time(view.started)}, by {state.user or '?'} on {state.host or '?'}",
         "ended": f"{show_time(view.ended)}, after {took}" if view.ended else None,
         "error": (state.error or "").strip().rpartition("\n")[2] or None,

@@ -45,8 +45,9 @@ from .scene import START, Interrupted, InterruptedBackend, Scene
 
 POINTS = ("before open", "after open", "before write", "after write", "before flush", "after flush", "before finish", "after finish")
 HOSTILE_NAMES = (
-    "loss", "train/loss", "Loss", "LOSS", "loss ", "loss[0]", "loss(0)", "loss:0", "loss=0", "loss,0", "loss#0", "loss%", "loss?",
-    "loss\\0", "/loss", "loss/", "a//b", "../loss", ".", "a", "a/b", "a/b/c", "\u640d\u5931", "p\u00e9rte", "\U0001f600", "x" * 300, "x" * 299 + "y",
+    "loss", "train/loss", "Loss", "LOSS", "loss ", "loss[0]", "loss(0)", "loss:0", "loss=0", "loss,0",
+    "loss#0", "loss%", "loss?", "loss\\0",
+    "/loss", "loss/", "a//b", "../loss", ".", "a", "a/b", "a/b/c", "\u640d\u5931", "p\u00e9rte", "\U0001f600", "x" * 300, "x" * 299 + "y",
     "loss\n", "_step", "system/x", "multitrack/x", "multitrack.x", "'quoted'", '"quoted"', "loss-0123abcd",
 )  # fmt: skip
 
