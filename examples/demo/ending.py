@@ -25,11 +25,10 @@ def tell_what_is_where(story: Story, servers: Sequence[Server], results: Sequenc
     rows = []
     for result in results:
         view = views[result.run_id]
-        hidden = "-".join(map(str, view.params["model"]["hidden"]))
         held = ["local", *(server.name for server in servers if witness.has(server, result))]
         rate, best = view.params["optimizer"]["learning_rate"], view.summary["best_accuracy"]
-        rows.append((view.id, view.name or "", hidden, f"{rate:g}", f"{best:.3f}", f"{result.count:,}", ", ".join(held)))
-    header = ("run", "name", "hidden", "learning rate", "best accuracy", "points", "in")
+        rows.append((view.id, view.name or "", f"{rate:g}", f"{best:.3f}", f"{result.count:,}", ", ".join(held)))
+    header = ("run", "name", "learning rate", "best accuracy", "points", "in")
     story.table(header, rows, right=("learning rate", "best accuracy", "points"))
     story.gap()
     places = [("local", f"{_shown(Path('.multitrack').absolute(), began_in)}/", "records as JSON lines, files by their SHA-256")]

@@ -37,7 +37,7 @@ def points_of(server: Server, run_id: str) -> dict[str, Points]:
     with _opened(server) as database:
         rows = database.execute(
             "select m.key, m.step, m.value from metrics m join tags t using (run_uuid)"
-            " where t.key = 'multitrack.run_id' and t.value = ? and m.key not like 'summary/%'",
+            " where t.key = 'multitrack.run_id' and t.value = ? and m.key not like '%summary/%'",
             (run_id,),
         )
         found: dict[str, Points] = {}
