@@ -73,6 +73,7 @@ itself; or an address, `BACKEND:LOCATION`. In code it may also be a table such a
 |---|---|
 | `backend` | the name of its backend; may be left out where the target has that name |
 | `location` | where it is; without one, where the backend goes by itself |
+| `attach` | whether a run's neutral records travel with it (`true`), so that it can be restored exactly from there |
 | `include` | only these go there: a table with any of `metrics`, `artifacts` (patterns of names) and `kinds` (of records) |
 | `exclude` | these do not |
 | anything else | a setting of the backend, below |

@@ -66,6 +66,7 @@ class MLflowSink(Sink):
             content.tags = {**start_tags(content.start), **content.tags}
             content.run_name = content.run_name or content.start.name
         self._make_active()
+        self._take_marker_away()
         self._update_run(content)
         scores = self._write_models(content)
         self._log([*calls(content.metrics, content.params, content.tags), *scores])
@@ -92,6 +93,7 @@ class MLflowSink(Sink):
         if conclusion.error is not None:
             self._log(calls((), {}, {names.TAG_ERROR: error_tag(conclusion.error)}))
         self._log(calls((), {}, tags))
+        self._is_marked = TAG_COMPLETE in tags
         if conclusion.deleted:
             with translated("deleting the run"):
                 self._client.delete_run(self._run_id)
@@ -129,6 +131,7 @@ class MLflowSink(Sink):
     def _take(self, run: Any) -> None:
         self._run_id = str(run.info.run_id)
         self._is_deleted = run.info.lifecycle_stage != "active"
+        self._is_marked = TAG_COMPLETE in run.data.tags
         self._models = LoggedModels(self._client, self._experiment, self._run_id)
 
     def _make_active(self) -> None:
@@ -137,6 +140,12 @@ class MLflowSink(Sink):
             with translated("restoring the run"):
                 self._client.restore_run(self._run_id)
             self._is_deleted = False
+
+    def _take_marker_away(self) -> None:
+        """A run that goes on after it was concluded is not whole any more."""
+        if self._is_marked:
+            self._remove_tags([TAG_COMPLETE])
+            self._is_marked = False
 
     def _link_parent(self) -> None:
         if not self._has_parent and self._run.parent is not None:

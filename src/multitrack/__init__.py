@@ -1,9 +1,9 @@
 """multitrack: record machine-learning experiments once, deliver them to any tracking service.
 
-    import multitrack as mt
+import multitrack as mt
 
-    with mt.init(project="digits", params={"lr": 0.1}) as run:
-        run.log({"loss": 0.5}, step=1)
+with mt.init(project="digits", params={"lr": 0.1}) as run:
+    run.log({"loss": 0.5}, step=1)
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An entry that the service will never take, and its reason."""
+    """An entry that the service will never take, and its reason. A `seq` of -1 stands for a line of the journal that is no record."""
 
     writer: str
     seq: int
@@ -250,7 +250,11 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, batch: Batch) -> Sequence[Rejection]:
-        """Hand a batch over. PermanentError means that nothing of the batch, or of its rest, was taken because of some entry in it."""
+        """Hand a batch over. PermanentError means that nothing of the batch, or of its rest, was taken because of some entry in it.
+
+        The first batch after the run was concluded takes its `TAG_COMPLETE` away: it is not whole any more. A batch of which the
+        target's filters leave nothing is never written.
+        """
 
     @abstractmethod
     def flush(self) -> Position:

@@ -159,13 +159,13 @@ class LiveSession(Session):
             raise BackendError("; ".join(f"{target}: {error}" for target, error in failed.items() if error))
 
     def _deliver_here(self) -> None:
-        from .delivery import Delivery
+        from .delivery import Targets, settle
 
         for name, target in self._targets.items():
             try:
-                with Delivery(self._folder, name, target.connect(), target.filters) as delivery:
+                with Targets(name, chosen=target).delivery(self._folder) as delivery:
                     if delivery.advance():
-                        self._folder.store.remove_pending(name, self._folder)
+                        settle(self._folder.store, name, self._folder)
             except BackendError as error:
                 self._warn(name, str(error))
 

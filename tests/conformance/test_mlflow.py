@@ -33,12 +33,14 @@ class TestSqlite(ConformanceSuite):
         return MLflowBackend(MLflowBackend.resolve(f"sqlite:///{file}", tmp_path))
 
 
-class TestServer(ConformanceSuite):
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
-        with MLflowServer(tmp_path_factory.mktemp("server")) as server:
-            yield server
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
+    """A server that this file's tests share."""
+    with MLflowServer(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
+
+class TestServer(ConformanceSuite):
     @pytest.fixture
     def backend(self, server: MLflowServer) -> MLflowBackend:
         return MLflowBackend(server.url)

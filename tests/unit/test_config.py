@@ -524,3 +524,15 @@ def test_loading_settings_is_quick_and_imports_nothing_heavy(place: Place) -> No
         return time.perf_counter() - start
 
     assert min(measure() for _ in range(20)) < 0.005
+
+
+def test_a_target_may_go_without_attached_records(tmp_path: Path) -> None:
+    (tmp_path / "multitrack.toml").write_text(
+        'backends = ["copy"]\n[targets.copy]\nbackend = "local"\nlocation = "./copy"\nattach = false\n'
+    )
+    [target] = load_settings(tmp_path, {}).targets
+    assert target.attach is False
+    assert Target.from_public(target.public(), cwd=tmp_path, env={}).attach is False
+    assert load_settings(tmp_path, {"MULTITRACK_COPY__ATTACH": "yes"}).targets[0].attach is True
+    with pytest.raises(ConfigError, match=r"MULTITRACK_COPY__ATTACH.*true or false"):
+        load_settings(tmp_path, {"MULTITRACK_COPY__ATTACH": "perhaps"})

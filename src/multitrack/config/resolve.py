@@ -17,8 +17,9 @@ from ..registry import backend_names, find_backend, load_backend
 from .filters import Filters, Selection
 from .sources import ARGUMENT, DEFAULT, Found, Origin, Sources, variable_prefix
 from .targets import Target, check_secret, explain, place_name, resolve_location, secret_fields, takes_text
+from .variables import parse_bool
 
-_OWN_KEYS = ("backend", "location", "include", "exclude")
+_OWN_KEYS = ("backend", "location", "include", "exclude", "attach")
 """Keys of every target, whatever its backend."""
 
 
@@ -146,8 +147,9 @@ class Resolver:
         location = self._resolve(cls, own.get("location", Found(None, DEFAULT)))
         settings = _validate(name, cls, {key: found for key, found in values.items() if key not in _OWN_KEYS})
         filters = Filters(**{key: _select(key, own[key]) for key in ("include", "exclude") if key in own})
+        attach = _read_attach(own["attach"]) if "attach" in own else True
         origins = {"backend": origin, **{key: found.origin for key, found in values.items()}}
-        return Target(name, backend, location, settings, filters, origins)
+        return Target(name, backend, location, settings, filters, attach=attach, origins=origins)
 
     def _resolve(self, cls: type[Backend], location: Found) -> str | None:
         value, origin = location
@@ -182,6 +184,13 @@ class Resolver:
                 f"{location.origin}: the target {name!r} is another place in {personal[0].place('targets', name, 'location')}: "
                 "rename one of them, so that the login of the one is not sent to the other"
             )
+
+
+def _read_attach(found: Found) -> bool:
+    try:
+        return parse_bool(found.value)
+    except ValueError as error:
+        raise ConfigError(f"{found.origin}: attach: {error}") from None
 
 
 def _select(key: str, found: Found) -> Selection:

@@ -34,6 +34,8 @@ class Target:
     """As the backend's `resolve` made it; never holds credentials."""
     settings: BackendSettings
     filters: Filters = field(default_factory=Filters)
+    attach: bool = True
+    """Whether a run's neutral records travel with it, so that it can be restored exactly from there."""
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
     """Where `backend`, `location` and each setting that somebody made were found."""
     lost_secrets: tuple[str, ...] = field(default=(), compare=False, repr=False)
@@ -80,6 +82,7 @@ class Target:
             "location": self.location,
             "settings": settings,
             "filters": self.filters.public(),
+            "attach": self.attach,
             "secrets": sorted(self.secrets()),
         }
 
@@ -106,6 +109,7 @@ class Target:
             public["location"],
             _validate(public["name"], backend, {**public["settings"], **secrets}),
             Filters(**filters),
+            attach=public.get("attach", True),
         )
         lost = [
             key for key in public["secrets"] if key not in secrets and not any(env.get(name) for name in vendor_variables(backend, key))

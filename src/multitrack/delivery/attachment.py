@@ -15,6 +15,7 @@ from ..journal import Journal, Verdict
 from ..journal.layout import folder_name
 from ..journal.read import decode_lines
 from ..records import FORMAT_VERSION, Record, decode, encode
+from .ledger import Ledger
 
 MAPPING_VERSION = 1
 """Of the way in which runs are mapped onto services. A run that an older mapping delivered is delivered again by a migration."""
@@ -31,13 +32,14 @@ def filtered(entries: Iterable[Entry], filters: Filters) -> Iterator[Entry]:
 class Attachment:
     """The run's records in one compressed file, made on entering and removed on leaving.
 
-    It is the concatenation of the writers' files, filtered as the target is: a header line, then that writer's records.
+    It is the journal in the order in which the target got it, filtered as the target is: a writer's header line, some of its records,
+    another writer's, and so on. The order matters to whoever adapts it again: of two clashing names the first one delivered keeps its own.
     """
 
-    def __init__(self, journal: Journal, filters: Filters, *, enabled: bool = True, target: str = "") -> None:
-        """`target` tells one target's file from another's: only who holds the target's lock makes it."""
+    def __init__(self, journal: Journal, ledger: Ledger, filters: Filters, *, enabled: bool = True) -> None:
         self._journal = journal
-        self._name = f"{folder_name(target)}.records.zst"
+        self._ledger = ledger
+        self._name = f"{folder_name(ledger.target)}.records.zst"
         self._filters = filters
         self._enabled = enabled
         self._path: Path | None = None
@@ -72,11 +74,15 @@ class Attachment:
         return {TAG_COMPLETE: json.dumps({key: value for key, value in marker.items() if value is not None})}
 
     def _lines(self) -> Iterator[bytes]:
-        for writer in self._journal.writers():
-            position = 0
-            yield writer.header_line() if writer.header else self._header_for(writer.id)
-            while (part := writer.read(position, max_bytes=1 << 20)).end > position:
-                position = part.end
+        writers = {writer.id: writer for writer in self._journal.writers()}
+        current = None
+        for batch in self._ledger.batches():
+            for writer_id, (start, end) in batch.ranges.items():
+                writer = writers[writer_id]
+                if writer is not current:
+                    yield writer.header_line() if writer.header else self._header_for(writer.id)
+                    current = writer
+                part = writer.read(start, end=end)
                 if self._filters:
                     yield from (encode(entry.record, entry.seq) for entry in filtered(decode_lines(part, writer.path), self._filters))
                 else:

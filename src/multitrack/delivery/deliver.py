@@ -397,7 +397,7 @@ class Delivery:
         verdict = self.journal.verdict()
         status = self._fit_status(verdict)
         version = self._version or self.journal.version()
-        with Attachment(self.journal, self._filters, enabled=self._attach, target=self.ledger.target) as attachment:
+        with Attachment(self.journal, self.ledger, self._filters, enabled=self._attach) as attachment:
             records, points = self._committed.records, self._committed.points
             self._opened.finish(
                 Conclusion(

@@ -82,7 +82,7 @@ class Targets:
         """
         try:
             target = self.target_of(run)
-            delivery = Delivery(run, self.name, target.connect(), target.filters, on_progress=on_progress)
+            delivery = Delivery(run, self.name, target.connect(), target.filters, attach=target.attach, on_progress=on_progress)
         except MultitrackError as error:
             ledger = Ledger(run, self.name)
             ledger.hide = self.hidden

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..backend import RESERVED_TAGS, Backend, RunFilter
+from ..backend import RESERVED_TAGS, TAG_COMPLETE, Backend, RunFilter
 from ..errors import TransientError
 from ..journal import RunFolder
 from ..records import (
@@ -180,6 +180,22 @@ class ConformanceSuite:
         scene.deliver(run)
 
         assert len(scene.native(run).metrics["loss"]) == 2
+
+    def test_a_run_that_goes_on_is_not_whole(self, scene: Scene) -> None:
+        run = scene.record(scene.start(), [points_of("loss", (1, 10, 0.5))])
+        scene.deliver(run)
+        assert TAG_COMPLETE in scene.find(run).tags
+        scene.append(run, [points_of("loss", (2, 20, 0.25))], first=3)
+
+        def die(point: str) -> None:
+            if point == "before finish":
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            scene.deliver(run, InterruptedBackend(scene.backend, die))  # type: ignore[arg-type]
+        assert TAG_COMPLETE not in scene.find(run).tags
+        assert scene.deliver(run)
+        assert TAG_COMPLETE in scene.find(run).tags
 
     def test_two_writers_of_one_run(self, scene: Scene) -> None:
         start = scene.start()

@@ -35,7 +35,9 @@ class Scene:
         """Return the opening record of a new run."""
         return RunStarted.model_validate({"time": START, "id": new_run_id(), "project": project, "name": "a run", **fields})
 
-    def record(self, start: RunStarted, records: Iterable[Record], *, status: str | None = "finished", writer: str = "0123456789abcdef") -> RunFolder:
+    def record(
+        self, start: RunStarted, records: Iterable[Record], *, status: str | None = "finished", writer: str = "0123456789abcdef"
+    ) -> RunFolder:
         """Write a whole run into the store: its start, the records, and its end unless `status` is None."""
         folder = self.store.folder(start.project, start.id)
         folder.create()
