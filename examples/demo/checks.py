@@ -16,7 +16,10 @@ import multitrack as mt
 
 DELIVERY_TIMEOUT = 60.0
 """Seconds that a server which is up has for what it is owed."""
-FACTS = ("id", "name", "status", "started", "ended", "params", "tags", "notes", "summary", "data", "code", "environment")
+FACTS = (
+    *("id", "name", "status", "started", "ended", "params", "tags", "notes", "metrics", "definitions", "summary"),
+    *("data", "code", "environments"),
+)
 """What is compared between a run as it was recorded and as the last server has it."""
 
 
@@ -57,7 +60,7 @@ def check_read_back(story: Story, results: Sequence[Result], digits: Digits, fol
     with mt.open("local") as here, mt.open("archive") as there:
         recorded = {view.id: view for view in here.runs()}
         found = {view.id: view for view in there.runs()}
-        same = all(getattr(recorded[id_], fact) == getattr(view, fact) for id_, view in found.items() for fact in FACTS)
+        same = all(getattr(recorded[id_].state, fact) == getattr(view.state, fact) for id_, view in found.items() for fact in FACTS)
         same = same and found.keys() == recorded.keys()
         story.check("read back from archive, each run is as it was recorded", same, ", ".join(FACTS))
         file = found[best.run_id].download("model.joblib", folder / "model.joblib")

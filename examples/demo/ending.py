@@ -28,8 +28,8 @@ def tell_what_is_where(story: Story, servers: Sequence[Server], results: Sequenc
         held = ["local", *(server.name for server in servers if witness.has(server, result))]
         rate, best = view.params["optimizer"]["learning_rate"], view.summary["best_accuracy"]
         rows.append((view.id, view.name or "", f"{rate:g}", f"{best:.3f}", f"{result.count:,}", ", ".join(held)))
-    header = ("run", "name", "learning rate", "best accuracy", "points", "in")
-    story.table(header, rows, right=("learning rate", "best accuracy", "points"))
+    header = ("run", "name", "lr", "accuracy", "points", "in")
+    story.table(header, rows, right=("lr", "accuracy", "points"))
     story.gap()
     places = [("local", f"{_shown(Path('.multitrack').absolute(), began_in)}/", "records as JSON lines, files by their SHA-256")]
     for server in servers:

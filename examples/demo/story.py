@@ -76,8 +76,9 @@ class Story:
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
         """Print a table; the columns named in `right` are aligned to the right."""
         table = Table(box=box.SIMPLE_HEAD if self._is_terminal else None, pad_edge=False, header_style="bold")
-        for name in header:
-            table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        for place, name in enumerate(header):
+            # What a row is about stays in one piece, to be copied; what is said of it may fold.
+            table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=place == 0)
         for row in rows:
             table.add_row(*map(Text, row))
         self._console.print(table, soft_wrap=False)
