@@ -77,7 +77,7 @@ def test_every_check_holds_within_five_minutes(demo: Told) -> None:
 
 def test_it_is_plain_text_where_no_terminal_is(demo: Told) -> None:
     assert "\x1b" not in demo.text
-    assert max(map(len, demo.text.splitlines())) <= 200
+    assert "\r" not in demo.text
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -53,6 +53,7 @@ class SQLiteSink(Sink):
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Add a batch to the transaction."""
         with translated(self._file):
+            self._untag([TAG_COMPLETE])  # a run that goes on is not whole any more
             for entry in batch.entries:
                 if isinstance(entry.record, Artifact):
                     self._take_artifact(entry.record, batch)
@@ -106,6 +107,9 @@ class SQLiteSink(Sink):
     def _tag(self, tags: dict[str, str | None]) -> None:
         self._db.executemany("insert or replace into tags values (?, ?, ?)", [(self._run, *tag) for tag in tags.items()])
 
+    def _untag(self, names: Sequence[str]) -> None:
+        self._db.executemany("delete from tags where run = ? and name = ?", [(self._run, name) for name in names])
+
     def _take_update(self, record: RunUpdated) -> None:
         fields = {"name": record.name, "job_group": record.group, "job_type": record.job_type, "notes": record.notes}
         for name, value in {**fields, "deleted": record.deleted}.items():
@@ -113,7 +117,7 @@ class SQLiteSink(Sink):
                 self._set(**{name: value})
         if record.status is not None:
             self._set(status=record.status, ended=None, error=None)
-        self._db.executemany("delete from tags where run = ? and name = ?", [(self._run, name) for name in record.removed_tags])
+        self._untag(record.removed_tags)
         self._tag(record.tags)
 
     def _take_points(self, entry: Entry) -> None:
