@@ -19,7 +19,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import psutil
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for what is left behind (default: %(default)s)")
     output: Path = parser.parse_args(arguments).output.absolute()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, interrupt)
     began_in = Path.cwd()
     prepare_folder(output)
     prepare_environment(output)
@@ -79,6 +81,12 @@ def prepare_environment(output: Path) -> None:
     os.chdir(output)
 
 
+def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    """End the demo by an exit: a KeyboardInterrupt, scikit-learn's training loops would take for their own, and go on."""
+    print("\ninterrupted: ending what the demo has started", file=sys.stderr)
+    sys.exit(128 + number)
+
+
 @contextmanager
 def own_processes() -> Iterator[None]:
     """However the block ends, end what was started in it: the children of this process, by their ids, and nothing else."""
@@ -103,8 +111,4 @@ def left_over(timeout: float) -> list[psutil.Process]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\ninterrupted; what the demo had started has been ended", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(main())
