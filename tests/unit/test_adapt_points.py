@@ -107,7 +107,7 @@ def test_times_are_cut_to_the_resolution_and_the_earliest() -> None:
     )
     assert records[0].times == [1000, 2000, 0]
     assert records[1].time == 0
-    assert losses == ["points: times stand at the full 1,000 us, none before 0 us (3 times)"]
+    assert losses == ["points: times are kept to the millisecond, none before 1970 (3 times)"]
 
 
 def test_equal_points_are_declared_where_they_become_one() -> None:

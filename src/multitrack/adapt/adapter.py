@@ -34,7 +34,7 @@ from ..records import (
     Summary,
 )
 from ..records.codec import to_wire
-from .losses import Loss
+from .losses import Loss, resolution_text
 from .notes import Notes, Renamer
 from .params import ParamFitter, Path
 from .points import LOST, PointFitter, columns_of, rows_of
@@ -214,7 +214,7 @@ class Adapter:
         time = self._points.fit_time(record.time)
         if time != record.time:
             which = "start" if isinstance(record, RunStarted) else "end"
-            self._notes.lose("run_time", f"the run's {which}", f"its time stands at the full {self.capabilities.time_resolution:,} us")
+            self._notes.lose("run_time", f"the run's {which}", f"its time is kept to the {resolution_text(self.capabilities.time_resolution)}")
         return time
 
     def _fit_tags(self, tags: dict[str, str | None]) -> dict[str, str | None]:

@@ -66,3 +66,8 @@ class Losses:
     def from_json(cls, losses: Sequence[Mapping[str, Any]]) -> Self:
         """Return what `to_json` was given."""
         return cls(Loss(**loss) for loss in losses)
+
+
+def resolution_text(microseconds: int) -> str:
+    """Return a resolution in words: `millisecond`, `second`, else `full 10 us`."""
+    return {1: "microsecond", 1000: "millisecond", 1_000_000: "second"}.get(microseconds, f"full {microseconds:,} us")

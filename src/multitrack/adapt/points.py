@@ -14,6 +14,7 @@ from ..backend import Capabilities, PointType
 from ..records import ArtifactRef, Histogram, Metrics, MetricSource, Microseconds, Points, Record
 from ..records.sameness import keys_of
 from .names import digest
+from .losses import resolution_text
 from .notes import Notes, Renamer
 
 EXACT_INTS: Final = 2**53
@@ -247,9 +248,10 @@ class PointFitter:
         return time if earliest is None or time >= earliest else earliest
 
     def _lose_times(self, count: int) -> None:
-        resolution, earliest = self._capabilities.time_resolution, self._capabilities.earliest_time
-        after = f", none before {earliest} us" if earliest is not None else ""
-        self._notes.lose("point_time", "points", f"times stand at the full {resolution:,} us{after}", count)
+        kept = resolution_text(self._capabilities.time_resolution)
+        earliest = self._capabilities.earliest_time
+        after = f", none before {earliest // 1_000_000} s since 1970" if earliest else ", none before 1970" if earliest == 0 else ""
+        self._notes.lose("point_time", "points", f"times are kept to the {kept}{after}", count)
 
     def _lose_source(self, name: str, there: MetricSource, count: int = 1) -> None:
         detail = f"counts as a {there} metric there" if there == "system" else "does not count as a system metric there"
