@@ -214,7 +214,8 @@ class Adapter:
         time = self._points.fit_time(record.time)
         if time != record.time:
             which = "start" if isinstance(record, RunStarted) else "end"
-            self._notes.lose("run_time", f"the run's {which}", f"its time is kept to the {resolution_text(self.capabilities.time_resolution)}")
+            kept = resolution_text(self.capabilities.time_resolution)
+            self._notes.lose("run_time", f"the run's {which}", f"its time is kept to the {kept}")
         return time
 
     def _fit_tags(self, tags: dict[str, str | None]) -> dict[str, str | None]:

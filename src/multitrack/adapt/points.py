@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from ..backend import Capabilities, PointType
 from ..records import ArtifactRef, Histogram, Metrics, MetricSource, Microseconds, Points, Record
 from ..records.sameness import keys_of
-from .names import digest
 from .losses import resolution_text
+from .names import digest
 from .notes import Notes, Renamer
 
 EXACT_INTS: Final = 2**53
