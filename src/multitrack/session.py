@@ -22,7 +22,7 @@ from .messages import host_name, say
 from .records import RUN_ID, Hyperparameters, Record, RunStarted, RunUpdated, new_run_id
 from .run import Run
 from .values import new_record, to_params, to_tags
-from .wording import duration, label  # noqa: F401 - `duration` is also looked for here
+from .wording import label
 
 if TYPE_CHECKING:
     from .config import Target
