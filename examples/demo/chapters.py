@@ -169,7 +169,7 @@ def _multitrack(*arguments: str) -> str:
 
 def configuration(servers: list[Server]) -> str:
     """Return the text of the demo's multitrack.toml."""
-    parts = ['project = "digits"\nbackends = ["north", "south"]\nfinish_timeout = 10\n', "# While the demo runs:\n"]
+    parts = ['project = "digits"\nbackends = ["north", "south"]\nfinish_timeout = 3\n', "# While the demo runs:\n"]
     parts += [f'[targets.{server.name}]\nbackend = "mlflow"\nlocation = "{server.url}"\n' for server in servers]
     parts.append("# What the servers leave behind, read without them:\n")
     for server in servers:
