@@ -4,15 +4,37 @@ ledger.py      what one target has got of one run       deliver.py    one run to
 progress.py    how far that is, for people              refusal.py    which entry of a refused batch is at fault
 attachment.py  the records that travel with a run       dispatch.py   many runs to one target
 start.py       a courier, started when needed           targets.py    targets, set up from the ledgers
+
+A process that trains needs three small modules of these, so the names below load theirs when they are first used.
 """
 
-from .attachment import attached_records, read_attachment
-from .deliver import Delivery, DeliveryBusyError
-from .dispatch import Dispatcher
-from .ledger import Ledger, Status
-from .progress import Progress
-from .start import start_courier
-from .targets import Hidden, Targets, settle
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attachment import attached_records, read_attachment
+    from .deliver import Delivery, DeliveryBusyError
+    from .dispatch import Dispatcher
+    from .ledger import Ledger, Status
+    from .progress import Progress
+    from .start import start_courier
+    from .targets import Hidden, Targets, settle
+
+_HOMES = {
+    "Delivery": "deliver",
+    "DeliveryBusyError": "deliver",
+    "Dispatcher": "dispatch",
+    "Hidden": "targets",
+    "Ledger": "ledger",
+    "Progress": "progress",
+    "Status": "ledger",
+    "Targets": "targets",
+    "attached_records": "attachment",
+    "read_attachment": "attachment",
+    "settle": "targets",
+    "start_courier": "start",
+}
 
 __all__ = [
     "Delivery",
@@ -28,3 +50,18 @@ __all__ = [
     "settle",
     "start_courier",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
