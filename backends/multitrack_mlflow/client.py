@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ def connect(location: str, settings: MLflowSettings) -> MlflowClient:
         if is_web and has_login:
             uri = with_login(uri, settings)
         elif location.startswith(DATABASES):
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table that it makes
             _try_database(uri)
         with _artifact_root(_root_for(location, settings)):
             return MlflowClient(tracking_uri=uri)

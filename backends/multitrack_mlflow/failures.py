@@ -54,7 +54,7 @@ def translated(doing: str) -> Iterator[None]:
 def _translate(doing: str, error: Exception) -> BackendError:
     cause = _network_cause(error)
     status = _status_of(error, cause)
-    message = f"{doing}: {_one_line(error)}"
+    message = f"{doing}: {_one_line(error) if cause is None or status is not None else _network_reason(cause)}"
     if status in {401, 403}:
         return AuthError(f"{message}; {LOGIN_REMEDY}")
     if isinstance(error, ModuleNotFoundError):
@@ -78,6 +78,23 @@ def _network_cause(error: BaseException) -> requests.RequestException | None:
             return seen
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _network_reason(cause: requests.RequestException) -> str:
+    """Return in a few words why there was no answer: requests says it in three nested exceptions."""
+    text = str(cause)
+    host = re.search(r"host='([^']+)', port=(\d+)", text)
+    place = f"{host[1]}:{host[2]}" if host is not None else "the server"
+    if isinstance(cause, requests.Timeout) or "timed out" in text:
+        return f"{place} does not answer in time"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"{place} has a certificate that is not trusted here"
+    if re.search(r"Name or service not known|Failed to resolve|nodename nor servname", text):
+        return f"the name {host[1] if host is not None else 'of the server'} cannot be resolved"
+    said = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    if said is not None:
+        return f"{place} cannot be reached: {said[1].strip().lower()}"
+    return f"the connection to {place} broke" if isinstance(cause, requests.ConnectionError) else _one_line(cause)
 
 
 def _status_of(error: Exception, cause: requests.RequestException | None) -> int | None:

@@ -104,7 +104,7 @@ class LiveSession(Session):
         for name in self._targets:
             status = Ledger(self._folder, name).status()
             if status.error and status.state in ("retrying", "stopped"):
-                self._warn(name, status.error)
+                self._warn(Ledger(self._folder, name).label(), status.error)
 
     def _warn(self, name: str, error: str) -> None:
         if name not in self._warned:

@@ -33,17 +33,17 @@ def progress_line(progress: Progress) -> str:
     if progress.done:
         where = f" at {progress.url}" if progress.url else ""
         refused = f", {progress.rejected:,} refused by it" if progress.rejected else ""
-        return f"{progress.target} has it whole{where}{refused}"
+        return f"{progress.label} has it whole{where}{refused}"
     if progress.behind:
-        state = f"{progress.target} has {progress.delivered:,} records, {progress.behind:,} are still to deliver"
+        state = f"{progress.label} has {progress.delivered:,} records, {progress.behind:,} are still to deliver"
     else:
-        state = f"{progress.target} has all {progress.delivered:,} records so far"
+        state = f"{progress.label} has all {progress.delivered:,} records so far"
     return f"{state} ({progress.error})" if progress.error else state
 
 
 def waiting_for(progress: Progress) -> str:
     """Return what is still missing at a target, for a progress line."""
-    return f"{progress.target}: {progress.behind:,} to go" if progress.behind else f"{progress.target}: concluding"
+    return f"{progress.label}: {progress.behind:,} to go" if progress.behind else f"{progress.label}: concluding"
 
 
 class ProgressLine:

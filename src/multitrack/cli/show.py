@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +28,7 @@ def show(
 
     address = Address.parse(run)
     if address.run_id is None:
-        raise ConfigError(f"{run!r} names no run: write its id, or ADDRESS#ID; `multitrack runs {run}` lists them")
+        raise ConfigError(f"{run!r} names no run: write its id, 32 letters and digits, or ADDRESS#ID; `multitrack runs` lists them")
     with read.open(address, as_recorded=as_recorded) as store:
         view = store.run(address.run_id)
         if as_json:
@@ -62,7 +62,7 @@ def _lines(view: RunView) -> Iterator[str]:
         "origin": f"{state.origin.source}, run {state.origin.run}" if state.origin else None,
         "url": view.url,
     }
-    yield from _table(facts)
+    yield from _table(facts.items())
     yield from _section("code", _code(view))
     yield from _section("data", ((data.name, _data(data)) for data in view.data))
     yield from _section("params", _flat(view.params))
@@ -72,18 +72,18 @@ def _lines(view: RunView) -> Iterator[str]:
     yield from _section("environment", _environment(view))
 
 
-def _section(title: str, rows: Any) -> Iterator[str]:
-    found = {name: value for name, value in rows if value not in (None, "")}
+def _section(title: str, rows: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    found = [(name, value) for name, value in rows if value not in (None, "")]
     if found:
         yield ""
         yield title
         yield from _table(found)
 
 
-def _table(facts: Mapping[str, str | None]) -> Iterator[str]:
-    shown = {name: value for name, value in facts.items() if value is not None}
-    width = max(map(len, shown), default=0)
-    for name, value in shown.items():
+def _table(rows: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    shown = [(name, value) for name, value in rows if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
         first, *rest = str(value).splitlines() or [""]
         yield f"  {name.ljust(width)}  {first}"
         yield from (f"  {''.ljust(width)}  {line}" for line in rest)

@@ -83,7 +83,7 @@ def _describe_run(run: RunFolder) -> dict[str, Any] | None:
     try:
         alive = journal.is_alive()
         targets = [
-            {**describe_progress(ledger.progress()), "address": _address(ledger), "refused": _refusals(ledger)} for ledger in Ledger.of(run)
+            {**describe_progress(ledger.progress()), "address": ledger.address(), "refused": _refusals(ledger)} for ledger in Ledger.of(run)
         ]
         try:
             start = journal.started()
@@ -93,16 +93,6 @@ def _describe_run(run: RunFolder) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return {"run": run.id, "name": name, "project": project, "alive": alive, "targets": targets}
-
-
-def _address(ledger: Any) -> str | None:
-    from ..errors import RecordError
-
-    try:
-        public = ledger.read_target()
-    except RecordError:
-        return None
-    return public["backend"] if public.get("location") is None else f"{public['backend']}:{public['location']}"
 
 
 def _refusals(ledger: Any, shown: int = 3) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ class Resolver:
             return
         near = did_you_mean(name, (*targets, *backends))
         names = f"Targets: {', '.join(targets)}; backends: " if targets else "Installed backends: "
-        raise UnknownBackendError(f"{origin}: {name!r} is neither a target nor a backend.{near} {names}{', '.join(backends)}")
+        raise UnknownBackendError(f"{_before(origin)}{name!r} is neither a target nor a backend.{near} {names}{', '.join(backends)}")
 
     def _check_owner(self, name: str, values: Mapping[str, Found]) -> None:
         """Refuse to send a login of the user's file to a location that a project's file chose."""
@@ -184,6 +184,11 @@ class Resolver:
                 f"{location.origin}: the target {name!r} is another place in {personal[0].place('targets', name, 'location')}: "
                 "rename one of them, so that the login of the one is not sent to the other"
             )
+
+
+def _before(origin: Origin) -> str:
+    """Return where something was found, to begin a message with; nothing where whoever reads it has just written it."""
+    return "" if origin is ARGUMENT else f"{origin}: "
 
 
 def _read_attach(found: Found) -> bool:

@@ -121,6 +121,21 @@ class Ledger:
             )
         return public
 
+    def address(self) -> str | None:
+        """Return `BACKEND:LOCATION`; None where it has been lost."""
+        public = _read_json(self._file("target.json"))
+        if public is None or "backend" not in public:
+            return None
+        return str(public["backend"]) if public.get("location") is None else f"{public['backend']}:{public['location']}"
+
+    def label(self) -> str:
+        """Return what people call the target: its name, or its address where the name was only derived from that."""
+        from ..config.targets import place_name
+
+        address = self.address()
+        backend, _, location = (address or "").partition(":")
+        return address if address is not None and self.target == place_name(backend, location or None) else self.target
+
     # -- batches
 
     def batches(self) -> Iterator[PlannedBatch]:

@@ -33,6 +33,8 @@ class Progress:
     error: str | None
     attempts: int = 0
     """Failed attempts in a row."""
+    label: str = ""
+    """What people call the target."""
     rate: float | None = None
     """Records a second, since the present delivery began; None where nothing has been acknowledged since."""
 
@@ -95,6 +97,7 @@ def measure(ledger: Ledger, counts: dict[str, LineCount]) -> Progress:
         url=committed.url,
         error=None if done else status.error,
         attempts=0 if done else status.attempts,
+        label=ledger.label(),
         rate=_rate_of(committed, status),
     )
 

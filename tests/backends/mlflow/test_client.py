@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -289,3 +290,13 @@ def test_mlflows_own_basic_auth(tmp_path: Path) -> None:
             with pytest.raises(AuthError), translated("asking"):
                 connect(server.url, settings).search_experiments()
         assert admin.check().endswith("as admin")
+
+
+def test_a_server_that_is_not_there_is_said_in_a_few_words() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    client = connect(f"http://127.0.0.1:{port}", MLflowSettings(retries=0))
+    with pytest.raises(TransientError) as told, translated("asking"):
+        client.search_experiments()
+    assert str(told.value) == f"asking: 127.0.0.1:{port} cannot be reached: connection refused"
