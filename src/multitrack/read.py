@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .address import Address
 from .backend import TAG_COMPLETE, Backend, RunFilter, RunRef, Source
 from .config import load_settings
-from .errors import ConfigError, RunNotFoundError
+from .errors import ConfigError, MultitrackError, RunNotFoundError
+from .fields import find_param, flatten, lookup, params_of, tags_of
+from .listing import Runs, best_of, pandas
 from .migration import make_filter
+from .query import parse
 from .recall import Recalled, recall
 from .records import Artifact, CodeVersion, DataVersion, Environment, Origin, RunStatus
 from .state import RunState, last_values
@@ -67,9 +70,10 @@ class Store:
         since: datetime | float | None = None,
         until: datetime | float | None = None,
         params: Mapping[str, Any] | None = None,
+        where: str | None = None,
         deleted: bool = False,
-    ) -> Iterator[RunView]:
-        """Yield the runs that match, project by project, the oldest first. What a run holds is read when it is asked for.
+    ) -> Runs:
+        """Return the runs that match, project by project, the oldest first. What a run holds is read when it is asked for.
 
         Args:
             project: one name or several.
@@ -78,7 +82,12 @@ class Store:
             status: one status or several.
             since, until: started in between; datetimes, or seconds since 1970.
             params: params that must have these values, by dotted name. Each run is read to find out.
+            where: a condition such as `params.lr < 0.1 and metrics.val/acc > 0.9`; see `multitrack.query`. It goes by what the listing
+                tells, and reads a run only where that tells nothing.
             deleted: whether deleted runs are wanted as well.
+
+        Raises:
+            ConfigError: `where` is not understood.
         """
         wanted = make_filter(
             projects=[project] if isinstance(project, str) else project,
@@ -89,10 +98,50 @@ class Store:
             until=until,
             deleted=deleted,
         )
-        for ref in self._source.runs(wanted):
-            view = self._view(ref)
-            if all(_param(view.params, name) == value for name, value in (params or {}).items()):
-                yield view
+        condition = None if where is None else parse(where)
+
+        def find() -> Iterator[RunView]:
+            for ref in self._source.runs(wanted):
+                view = self._view(ref)
+                if condition is not None and not condition.matches(lookup(view)):
+                    continue
+                if all(find_param(view.params, name) == value for name, value in (params or {}).items()):
+                    yield view
+
+        return Runs(find, self.address)
+
+    def best(
+        self,
+        metric: str,
+        project: str | Sequence[str] | None = None,
+        *,
+        goal: Literal["min", "max"] | None = None,
+        where: str | None = None,
+    ) -> RunView:
+        """Return the run with the best value of a metric: the value that stands for it, see `Run.define_metric`.
+
+        Runs without the metric, and those where it is NaN or no number, are never the best; of equal ones, it is the first to have started.
+
+        Args:
+            metric: its name.
+            project: one name or several.
+            goal: `min` or `max`; if left out, what the latest run with the metric defines, else `max`.
+            where: a condition, as for `runs`.
+
+        Raises:
+            RunNotFoundError: no run has a number there; the message names the nearest metric.
+            ConfigError: an argument is wrong.
+        """
+        if goal not in (None, "min", "max"):
+            raise ConfigError(f"goal is 'min' or 'max', not {goal!r}")
+        try:
+            return best_of(self.runs(project, where=where), metric, goal)
+        except LookupError as error:
+            raise RunNotFoundError(f"{self.address}: {error}") from None
+
+    def to_pandas(self, project: str | Sequence[str] | None = None, **conditions: Any) -> pd.DataFrame:
+        """Return a DataFrame with a row for each run; arguments as for `runs`, columns as for `Runs.to_pandas`. Needs pandas."""
+        return self.runs(project, **conditions).to_pandas()
 
     def run(self, id: str) -> RunView:
         """Return the run with this id: ours, or the service's own.
@@ -265,6 +314,22 @@ class RunView:
     def _recalled(self) -> Recalled:
         return recall(self._source, self.ref, self._backend.capabilities, as_recorded=self._as_recorded)
 
+    def _repr_html_(self) -> str:
+        from .notebook import card
+
+        facts: dict[str, Any] = {
+            "run": self.id,
+            "project": self.project,
+            "status": self.status,
+            "started": self.started,
+            "ended": self.ended,
+        }
+        try:
+            sections = {"params": flatten(params_of(self)), "metrics": dict(self.latest), "tags": tags_of(self)}
+        except MultitrackError as error:  # the service is away: what the listing told is shown all the same
+            facts, sections = {**facts, "unread": error}, {}
+        return card(self.name or self.id, facts, sections, self.url)
+
     def __repr__(self) -> str:
         return f"<multitrack.RunView {self.id} {self.name!r} of {self.project!r}: {self.ref.status}>"
 
@@ -294,10 +359,13 @@ class Series:
         raise KeyError(f"a series has the columns 'step', 'time' and 'value', not {column!r}")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a DataFrame with the columns `step`, `time` and `value`. Needs pandas."""
-        import pandas as pd
+        """Return a DataFrame with the columns `step`, `time` and `value`.
 
-        return pd.DataFrame({column: self[column] for column in ("step", "time", "value")})
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        frame: pd.DataFrame = pandas().DataFrame({column: self[column] for column in ("step", "time", "value")})
+        return frame
 
     def __repr__(self) -> str:
         return f"<multitrack.Series {self.name!r}, {len(self):,} points>"
@@ -308,12 +376,3 @@ def _moment(microseconds: int | None) -> datetime | None:
         return None
     seconds, rest = divmod(microseconds, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-
-
-def _param(params: Mapping[str, Any], name: str) -> Any:
-    """Return the param of a dotted name; None if there is none."""
-    if name in params:
-        return params[name]
-    first, _, rest = name.partition(".")
-    inner = params.get(first)
-    return _param(inner, rest) if rest and isinstance(inner, Mapping) else None

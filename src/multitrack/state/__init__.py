@@ -3,13 +3,14 @@
 from .canonical import points_of, to_records
 from .compare import Difference, compare
 from .fold import RunState, Series, fold, merge_params
-from .views import last_values, merge_equal_points
+from .views import definition_of, last_values, merge_equal_points
 
 __all__ = [
     "Difference",
     "RunState",
     "Series",
     "compare",
+    "definition_of",
     "fold",
     "last_values",
     "merge_equal_points",

@@ -17,14 +17,15 @@ def last_values(state: RunState) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for name, series in state.metrics.items():
-        definition = _definition_of(name, state)
+        definition = definition_of(name, state)
         rule = definition.summary if definition is not None else None
         if rule != "none" and series.values:
             values[name] = _summarise(series.values, rule or "last")
     return {**values, **state.summary}
 
 
-def _definition_of(name: str, state: RunState) -> MetricDefinition | None:
+def definition_of(name: str, state: RunState) -> MetricDefinition | None:
+    """Return the definition that holds for a metric; None if none does."""
     exact = state.definitions.get(name)
     if exact is not None:
         return exact
