@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from .delivery.progress import Progress
 from .delivery.start import start_courier
 from .ending import forget
 from .errors import BackendError, ConfigError
-from .journal import Journal, RunFolder
+from .journal import Journal, RunFolder, write_atomically
 from .messages import say, shown
 from .records import Ending
 from .run import Run, Session
@@ -50,7 +51,7 @@ class LiveSession(Session):
         """Note the targets, start their couriers, and begin to capture."""
         for notice in self._settings.notices:
             say(notice)
-        if not self._run.joined:
+        if self._sends:
             self._note_targets()
         self._start_couriers()
         if not self._run.joined:
@@ -69,8 +70,13 @@ class LiveSession(Session):
                 self._warn(name, f"it cannot be noted as a target: {error.strerror or error}")
 
     @property
+    def _sends(self) -> bool:
+        """Whether this process sees to it that the targets get the run: its owner does, and ranks without the first one beside them."""
+        return not self._run.joined or self._folder.part.exists()
+
+    @property
     def _delivers(self) -> bool:
-        return self._settings.mode == "online" and not self._run.joined
+        return self._settings.mode == "online" and self._sends
 
     def _start_couriers(self) -> None:
         if not self._delivers:
@@ -144,19 +150,25 @@ class LiveSession(Session):
     def after_end(self, status: Ending, *, refused: int, timeout: float | None) -> None:
         """Wait for the targets, then say how it went."""
         forget(self._run)
+        self._end_part(status)
         write_summary(self._folder)
-        if not self._run.joined:
+        if self._sends:
             if self._settings.mode == "inline":
                 self._deliver_here()
             elif self._delivers:
                 self._wait_for_couriers(self._settings.finish_timeout if timeout is None else timeout)
         if refused:
             say(f"run {label(self._run)}: the disk refused {refused:,} {'record' if refused == 1 else 'records'}; they are lost")
-        progress = [] if self._run.joined else [Ledger(self._folder, name).progress() for name in self._targets]
+        progress = [] if not self._sends else [Ledger(self._folder, name).progress() for name in self._targets]
         self._say_how_it_went(status, progress)
         failed = {item.target: item.error or self._warned.get(item.target) for item in progress if not item.done}
         if self._on_error == "raise" and any(failed.values()):
             raise BackendError("; ".join(f"{target}: {error}" for target, error in failed.items() if error))
+
+    def _end_part(self, status: Ending) -> None:
+        if self._run.joined and self._folder.part.exists():
+            with contextlib.suppress(OSError):
+                write_atomically(self._folder.part, status.encode())
 
     def _deliver_here(self) -> None:
         from .delivery import Targets, settle

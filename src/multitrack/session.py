@@ -19,14 +19,17 @@ from .errors import ConfigError, RunExistsError, RunNotFoundError
 from .journal import FileLock, Journal, RunFolder, Store
 from .live import LiveSession
 from .messages import host_name, say
+from .ranks import next_run_id, own_rank
 from .records import RUN_ID, Hyperparameters, Record, RunStarted, RunUpdated, new_run_id
 from .run import Run
 from .values import new_record, to_params, to_tags
 from .wording import label
 
 if TYPE_CHECKING:
-    from .config import Target
+    from .config import Settings, Target
 
+FIRST_RANK_PATIENCE = 5.0
+"""Seconds that a rank waits for the first one to begin the run; then that one's store is taken to be on another disk."""
 _CLAIM_TIMEOUT = 10.0
 """Seconds to wait for another process that is just making the same run."""
 
@@ -59,6 +62,9 @@ def init(
     started before is finished first, with a notice, unless it is the `parent`. What is wrong with an argument is said before anything
     is written or finished.
 
+    Processes that torchrun, Slurm or MPI have started together write into one run: the first rank begins, delivers and ends it, the
+    others join (see `multitrack.ranks`). With MULTITRACK_RANKS=0 each is for itself.
+
     Args:
         project: MLflow calls it an experiment. From the configuration, else `default`, if left out.
         name: what people call the run; need not be unique.
@@ -88,27 +94,29 @@ def init(
     """
     settings = load_settings(Path.cwd(), os.environ, backends=backends, mode=mode, dir=dir, project=project, quiet=quiet, run_id=id)
     parent_id = _id_of_parent(parent)
-    joins = id is None and settings.run_id is not None
-    resume = "allow" if joins else _one_of("resume", resume, ("never", "allow", "must"))
+    resume = _one_of("resume", resume, ("never", "allow", "must"))
+    place = _place(settings, resume, given=id is not None)
     on_error = _one_of("on_error", on_error, ("warn", "raise"))
     if not isinstance(capture, Capture | None):
         raise TypeError(f"capture is a multitrack.Capture, such as Capture(code=False), not {capture!r}")
     words = {"name": name, "group": group, "job_type": job_type, "notes": notes, "tags": to_tags(tags)}
-    opening = _Opening.of(settings.run_id or new_run_id(), settings.project, parent_id, words, params)
+    opening = _Opening.of(place.run_id, settings.project, parent_id, words, params)
     if settings.mode == "disabled":
         _finish_former(parent_id, quiet=settings.quiet)
         run = Run(None, settings.project, name, id=opening.start.id)
     else:
         store = Store(settings.dir)
-        _check_claim(store, opening.start.id, resume)
+        _check_claim(store, opening.start.id, place)
         if check:
             check_targets(settings.targets)
         store.create()
         _finish_former(parent_id, quiet=settings.quiet)
+        if place.role == "follows":
+            _await_first_rank(store, opening.start.id)
         with _claim(store, opening.start) as (folder, state):
-            if state != "new" and resume == "never":  # another process was quicker
+            if state not in ("new", "part") and place.resume == "never":  # another process was quicker
                 raise _exists(store, folder.id)
-            run = _begin(folder, state, opening)
+            run = _begin(folder, state, opening, place.role)
         run._session = LiveSession(run, settings, capture or Capture(), on_error=on_error)
         run._session.begin()
     end_with_process(run)
@@ -130,6 +138,38 @@ def current() -> Run:
 
 
 # -- what is asked for
+
+
+Role = Literal["alone", "leads", "follows"]
+"""Of this process among those that write to the run: `alone` joins a run that goes on, and begins or continues any other."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which run this process writes to, and as what."""
+
+    run_id: str
+    resume: str
+    role: Role
+
+
+def _place(settings: Settings, resume: str, *, given: bool) -> _Place:
+    """Return this process's place. `given`: the id is an argument; one from the environment is meant for several processes."""
+    rank = own_rank() if settings.mode != "disabled" else None
+    role: Role = "alone" if rank is None else "leads" if rank.leads else "follows"
+    run_id = settings.run_id
+    if run_id is not None:
+        return _Place(run_id, resume if given and role != "follows" else "allow", role)
+    if rank is not None:
+        run_id = next_run_id(rank, settings.project, goes_on=resume != "never")
+        if run_id is None:
+            say(
+                f"{rank.launcher} has started {rank.size} processes and names no job that they could tell their run by, so each records a "
+                "run of its own; set MULTITRACK_RUN_ID to the same id for all of them, or MULTITRACK_RANKS=0"
+            )
+    if run_id is None:
+        return _Place(new_run_id(), resume, "alone")
+    return _Place(run_id, "allow" if role == "follows" else resume, role)
 
 
 @dataclass(frozen=True)
@@ -185,15 +225,16 @@ def _finish_former(parent: str | None, *, quiet: bool) -> None:
 
 # -- the run's folder
 
-State = Literal["new", "ended", "alive"]
-"""Of a run that is claimed: made just now; there and over, however it ended; going on in another process."""
+State = Literal["new", "part", "ended", "alive"]
+"""Of a run that is claimed: made just now; without its first rank; there and over, however it ended; going on in another process."""
 
 
-def _check_claim(store: Store, run_id: str, resume: str) -> None:
-    there = store.find(run_id) is not None
-    if there and resume == "never":
+def _check_claim(store: Store, run_id: str, place: _Place) -> None:
+    folder = store.find(run_id)
+    there = folder is not None and not (place.role == "leads" and _state_of(folder) in ("new", "part"))  # other ranks were quicker
+    if there and place.resume == "never":
         raise _exists(store, run_id)
-    if not there and resume == "must":
+    if not there and place.resume == "must":
         raise RunNotFoundError(f"resume='must': there is no run {run_id} in {store.root}")
 
 
@@ -224,10 +265,22 @@ def _claim(store: Store, start: RunStarted) -> Iterator[tuple[RunFolder, State]]
         raise ConfigError(f"{folder.path} cannot be written to: {why}; name another store with dir=... or MULTITRACK_DIR") from None
 
 
+def _await_first_rank(store: Store, run_id: str) -> None:
+    """Wait until the run has begun in this store."""
+    deadline = time.monotonic() + FIRST_RANK_PATIENCE
+    while time.monotonic() < deadline:
+        folder = store.find(run_id)
+        if folder is not None and _state_of(folder) != "new":
+            return
+        time.sleep(0.05)
+
+
 def _state_of(folder: RunFolder) -> State:
     journal = Journal(folder)
     if not any(isinstance(record, RunStarted) for record in journal.life()):
         return "new"  # or one that died before it had begun
+    if journal.is_part():
+        return "part"
     return "alive" if journal.is_alive() else "ended"
 
 
@@ -238,19 +291,27 @@ def _remove_empty(folder: RunFolder) -> None:
     if folder.exists() and not any(path.suffix == ".jsonl" for path in folder.records.iterdir()):
         with contextlib.suppress(OSError):
             (folder.path / ".claim").unlink(missing_ok=True)
+            folder.part.unlink(missing_ok=True)
             for path in (folder.records, folder.artifacts, folder.delivery, folder.path):
                 path.rmdir()
 
 
-def _begin(folder: RunFolder, state: State, opening: _Opening) -> Run:
+def _begin(folder: RunFolder, state: State, opening: _Opening, role: Role) -> Run:
     start = opening.start if state == "new" else Journal(folder).started()
-    run = Run(folder, start.project, opening.start.name or start.name, joined=state == "alive")
-    if state == "alive":
-        return run
-    records: tuple[Record | None, ...] = (opening.start if state == "new" else opening.again, opening.params)
+    joined = role == "follows" or (role == "alone" and state == "alive")
+    if state == "new" and joined:
+        folder.part.touch()  # before the record that begins it, or this would be the run itself for a moment
+    run = Run(folder, start.project, opening.start.name or start.name, joined=joined)
+    records: tuple[Record | None, ...] = ()
+    if not joined:
+        records = (opening.start if state in ("new", "part") else opening.again, opening.params)
+    elif state == "new":
+        records = (opening.start,)
     for record in records:
         if record is not None:
             run._write(record)
+    if not joined:
+        folder.part.unlink(missing_ok=True)
     return run
 
 

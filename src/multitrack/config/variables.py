@@ -165,6 +165,10 @@ OTHER_VARIABLES: Mapping[str, str] = {
         "whatever is no letter or digit. `MULTITRACK_<TARGET>__BACKEND` and `MULTITRACK_<TARGET>__LOCATION` define a target without a file."
     ),
     "MULTITRACK_COURIER_LINGER": "Seconds that a courier with nothing to deliver waits for the next run before it ends; `30` by default.",
+    "MULTITRACK_RANKS": (
+        "Set to 0, processes that torchrun, Slurm or MPI have started together record a run each. Otherwise they write into one: the first "
+        "rank begins, delivers and ends it."
+    ),
     "MULTITRACK_DEBUG": "Set to 1, the command line shows the traceback of an error.",
     "XDG_CONFIG_HOME": "The folder that holds the user's own `multitrack/config.toml`, in place of the system's usual one.",
 }

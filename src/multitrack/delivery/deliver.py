@@ -10,6 +10,7 @@ same state, so it sends the same entries, and the sink makes what was sent twice
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from ..adapt import Adapter, Losses
-from ..backend import Backend, Batch, Conclusion, Entry, Position, Rejection, Sink, entry_points
+from ..backend import TAG_COMPLETE, Backend, Batch, Conclusion, Entry, Position, Rejection, Sink, entry_points
 from ..config.filters import Filters
 from ..errors import BackendError, PermanentError, RecordError, TransientError
 from ..journal import Journal, RunFolder, Verdict
@@ -394,6 +395,23 @@ class Delivery:
     def _conclude(self) -> None:
         """Bring the run to its end at the service, the completion marker last."""
         sizes = dict(self.journal.sizes())
+        if self.journal.is_part():
+            self._conclude_part()
+        else:
+            self._conclude_run()
+        self._opened.flush()
+        self._commit(replace(self._committed, losses=self._losses.to_json(), concluded=sizes, url=self._opened.url()))
+        self.ledger.set_status(Status("delivered", at=now()))
+
+    def _conclude_part(self) -> None:
+        """The run ends where its first rank is. If it has ended there before we came, leave it as whole as it was."""
+        if self.marker is None:
+            return
+        marker = json.loads(self.marker)
+        tags = {TAG_COMPLETE: self.marker}
+        self._opened.finish(Conclusion(marker["status"], marker.get("ended"), None, {}, tags, deleted=False))
+
+    def _conclude_run(self) -> None:
         verdict = self.journal.verdict()
         status = self._fit_status(verdict)
         version = self._version or self.journal.version()
@@ -409,9 +427,6 @@ class Delivery:
                     deleted=verdict.deleted,
                 )
             )
-        self._opened.flush()
-        self._commit(replace(self._committed, losses=self._losses.to_json(), concluded=sizes, url=self._opened.url()))
-        self.ledger.set_status(Status("delivered", at=now()))
 
     def _fit_status(self, verdict: Verdict) -> RunStatus:
         """Return the run's status as the service can hold it. A verdict that no record tells (`crashed`) is adapted here."""

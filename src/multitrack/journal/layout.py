@@ -6,6 +6,7 @@ STORE/                          a folder, `.multitrack` unless told otherwise
   .pending/TARGET/RUN           runs that TARGET has not got whole; the file holds the run's folder, relative to the store
   PROJECT/RUN/                  a run
     run.json                    the run as it stands, for people and jq; rebuildable
+    part                        there where only ranks other than the first record: the rest of the run is on another disk
     records/WRITER.jsonl .lock  one pair a writer
     artifacts/SHA256            file contents
     delivery/TARGET.*           what TARGET has got
@@ -62,6 +63,8 @@ class RunFolder:
         self.artifacts = path / "artifacts"
         self.delivery = path / "delivery"
         self.summary = path / "run.json"
+        self.part = path / "part"
+        """There where only a part of the run is recorded; holds how that part has ended, once it has."""
 
     @property
     def id(self) -> str:

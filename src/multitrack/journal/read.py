@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import orjson
 
 from ..backend import Entry
 from ..errors import RecordError
 from ..messages import host_name
-from ..records import FORMAT_VERSION, Artifact, Record, RunFinished, RunStarted, RunStatus, RunUpdated, decode
+from ..records import FORMAT_VERSION, Artifact, Ending, Record, RunFinished, RunStarted, RunStatus, RunUpdated, decode
 from .layout import RunFolder
 from .locks import is_locked
 from .write import HEARTBEAT
 
 _CHUNK = 1 << 20
+_ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +251,18 @@ class Journal:
                     ended = error = None
         # A run that was recorded elsewhere has no writers here: what its records say is all there is to know.
         if recorded is None and not alive and not foreign:
-            return Verdict("crashed", self._last_time(), None, deleted)
+            return Verdict(self._end_of_part() or "crashed", self._last_time(), None, deleted)
         return Verdict(status, ended, error, deleted)
+
+    def is_part(self) -> bool:
+        """Return whether the run began on another disk, and ends there: only some of its ranks record here."""
+        return self.run.part.exists()
+
+    def _end_of_part(self) -> RunStatus | None:
+        with contextlib.suppress(FileNotFoundError):
+            text = self.run.part.read_text()
+            return next((ending for ending in _ENDINGS if ending == text), None)
+        return None
 
     def life(self) -> Iterator[Record]:
         """Yield the records of the run's life; the others, nearly all, are passed over without being decoded."""
