@@ -28,9 +28,11 @@ if TYPE_CHECKING:
         TransientError,
         UnknownBackendError,
     )
+    from .media.histogram import Histogram
+    from .media.image import Image
+    from .media.table import Table
     from .migration import MigrationReport, migrate
     from .read import RunView, Series, Store, open
-    from .records import Histogram
     from .run import Run
     from .session import current, init
     from .verification import VerificationReport, verify
@@ -55,7 +57,9 @@ _HOMES = {
     "Series": "read",
     "Store": "read",
     "open": "read",
-    "Histogram": "records",
+    "Histogram": "media.histogram",
+    "Image": "media.image",
+    "Table": "media.table",
     "Run": "run",
     "current": "session",
     "init": "session",
@@ -69,6 +73,7 @@ __all__ = [
     "Capture",
     "ConfigError",
     "Histogram",
+    "Image",
     "MigrationError",
     "MigrationReport",
     "MissingExtraError",
@@ -81,6 +86,7 @@ __all__ = [
     "RunView",
     "Series",
     "Store",
+    "Table",
     "TransientError",
     "UnknownBackendError",
     "VerificationReport",

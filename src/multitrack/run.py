@@ -14,13 +14,13 @@ from typing import Any, Literal, Self
 import orjson
 
 from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
-from .journal.blobs import hash_file, list_files
+from .journal.blobs import hash_file, list_files, store_bytes
+from .media.media import Media
+from .media.points import describe, spread, to_media
 from .records import (
     Artifact,
-    ArtifactRef,
     DataVersion,
     Ending,
-    Histogram,
     Hyperparameters,
     MetricDefinition,
     Metrics,
@@ -77,7 +77,8 @@ class Run:
         """Record metrics. When it returns, they are in the journal, whatever happens to this process.
 
         Args:
-            values: name to bool, int, float, str, `Histogram`, or a numpy or torch scalar.
+            values: name to bool, int, float, str, `Histogram`, or a numpy or torch scalar; or to an `Image`, a `Table`, a matplotlib or
+                plotly figure, or a list of these.
             step: where they lie on the x-axis; any finite number, in any order, repeated or left out.
             time: when they were measured, as a datetime or in seconds since 1970; now if left out.
 
@@ -101,7 +102,24 @@ class Run:
             else:
                 self._writer.append_line(_METRICS_HEAD, b"," + tail[1:])
                 return
-        self._write(Metrics(time=at, step=step, values=plain))
+        for row in spread(plain):
+            held = {name: kept for name, value in row.items() if (kept := self._hold(name, value, step, at)) is not None}
+            if held:
+                self._write(Metrics(time=at, step=step, values=held))
+
+    def _hold(self, metric: str, value: Any, step: float | None, at: int) -> Any:
+        """Return a metric's value as the journal has it: media as a reference to a file of the run, None where the disk refuses that."""
+        if not isinstance(value, Media):
+            return value
+        artifact, reference = describe(value, metric, step, at)
+        if self._folder is not None:
+            try:
+                store_bytes(value.data, reference.sha256, self._folder.artifacts)
+            except OSError as error:
+                self._writer.refuse(error)
+                return None
+        self._write(artifact)
+        return reference
 
     def define_metric(
         self,
@@ -351,15 +369,28 @@ def _to_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
             name = to_name(name)  # noqa: PLW2901
         kind = type(value)
         if kind is not float and kind is not int and kind is not bool and kind is not str:
-            value = to_point(name, value)  # noqa: PLW2901
+            value = _to_point(name, value)  # noqa: PLW2901
             kind = type(value)
         if kind is float:
             if value - value != 0.0:  # NaN and the infinities
                 special = True
-        elif kind is Histogram or kind is ArtifactRef:
+        elif kind not in _PLAIN:
             special = True
         plain[name] = value
     return plain, special or "$" in plain
+
+
+_PLAIN = frozenset({bool, int, str})
+
+
+def _to_point(name: str, value: Any) -> Any:
+    try:
+        return to_point(name, value)
+    except TypeError:
+        media = to_media(name, value)
+        if media is None:
+            raise
+        return media
 
 
 class Session:

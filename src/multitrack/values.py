@@ -94,11 +94,11 @@ def _has_one_element(value: Any) -> bool:
 
 def _hint(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"; write its entries as {name + '/...'!r}"
+        return f"; write its entries as {name + '/...'!r}, or make a Table of it"
     if value is None:
         return "; leave a missing value out"
     if getattr(value, "shape", None):
-        return "; reduce it to a number first, or make a Histogram of it"
+        return "; reduce it to a number first, or make a Histogram or an Image of it"
     return ""
 
 

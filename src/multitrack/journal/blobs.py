@@ -78,6 +78,25 @@ def store_file(source: Path, folder: Path, *, move: bool = False) -> tuple[str, 
         raise
 
 
+def store_bytes(content: bytes, sha256: str, folder: Path) -> None:
+    """Put content into `folder` under its SHA-256.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if (folder / sha256).exists():
+        return
+    temporary = folder / f".incoming-{secrets.token_hex(8)}"
+    try:
+        temporary.write_bytes(content)
+        temporary.chmod(0o444)
+        temporary.replace(folder / sha256)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file (btrfs, XFS)
 
 
