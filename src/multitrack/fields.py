@@ -92,12 +92,12 @@ def sort_views(views: Iterable[RunView], field: Field, *, descending: bool = Fal
 
 
 def complaints(views: Sequence[RunView], fields: Iterable[Field]) -> list[str]:
-    """Return a line for each field that no run has: its name is misspelt, perhaps."""
-    return [
-        f"no run has {field}.{_near(views, field)}"
-        for field in dict.fromkeys(fields)
-        if field.group is not None and all(lookup(view)(field) is MISSING for view in views)
+    """Return a line for each field that no run has: its name is misspelt, perhaps. That no run has a tag is nothing unusual."""
+    missing = [
+        field for field in dict.fromkeys(fields) if field.group is not None and all(lookup(view)(field) is MISSING for view in views)
     ]
+    told = [(field, _near(views, field)) for field in missing]
+    return [f"no run has {field}.{near}" for field, near in told if near or field.group != "tags"]
 
 
 def _near(views: Sequence[RunView], field: Field) -> str:

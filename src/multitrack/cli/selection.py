@@ -16,6 +16,10 @@ Tags = Annotated[list[str] | None, typer.Option("--tag", help="Only runs with th
 Statuses = Annotated[list[str] | None, typer.Option("--status", help="Only runs of this status; may be repeated.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only runs that started at or after this time: 2026-11-23 or 2026-11-23T14:00.")]
 Until = Annotated[str | None, typer.Option("--until", help="Only runs that started before this time.")]
+Filter = Annotated[
+    str | None,
+    typer.Option("--filter", "-f", help="Only runs that meet this: 'params.lr < 0.1 and metrics.val/acc > 0.9 and not tags.old'."),
+]
 Deleted = Annotated[bool, typer.Option("--deleted", help="Deleted runs as well.")]
 
 STATUSES = ("scheduled", "running", "finished", "failed", "killed", "crashed")
