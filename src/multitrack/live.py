@@ -44,6 +44,7 @@ class LiveSession(Session):
         self._watcher = threading.Thread(target=self._watch, name="multitrack-watch", daemon=True)
         self._warned: dict[str, str] = {}
         self._started = time.monotonic()
+        self._took = 0.0
 
     # -- the start
 
@@ -142,6 +143,7 @@ class LiveSession(Session):
     def before_end(self, timeout: float | None) -> None:
         """Wait for what is still being captured."""
         self._stop.set()
+        self._took = time.monotonic() - self._started
         if self._capture.ident is not None:
             self._capture.join(CAPTURE_TIMEOUT if timeout is None else min(timeout, CAPTURE_TIMEOUT))
             for what, error in self._capture.failures.items():
@@ -208,9 +210,8 @@ class LiveSession(Session):
         waits = any(not item.done for item in progress)
         if self._settings.quiet and not (waits and self._settings.mode != "deferred"):
             return
-        seconds = time.monotonic() - self._started
         what = "this process's part of it has ended" if self._run.joined else status
-        say("; ".join([f"run {label(self._run)} {what} after {duration(seconds)}", *map(progress_line, progress)]))
+        say("; ".join([f"run {label(self._run)} {what} after {duration(self._took)}", *map(progress_line, progress)]))
         if waits:
             say(f"what is left is safe in the journal; deliver it with: multitrack sync {self._run.id}")
 
