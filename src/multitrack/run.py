@@ -8,10 +8,9 @@ import weakref
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
 from typing import Any, Literal, Self
-
-import orjson
 
 from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
 from .journal.blobs import hash_file, list_files, store_bytes
@@ -32,9 +31,6 @@ from .records import (
 from .run_summary import RunSummary
 from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_params, to_point, to_step, to_tags
 
-_METRICS_HEAD = b'{"kind":"metrics","seq":'
-_NEWLINE = orjson.OPT_APPEND_NEWLINE
-_dumps = orjson.dumps
 _DISK_REFUSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
@@ -85,22 +81,19 @@ class Run:
         Raises:
             TypeError, ValueError: an argument is wrong; nothing was written.
         """
-        at = now() if time is None else to_microseconds(time)
+        at = time_ns() // 1000 if time is None else to_microseconds(time)
         if step is not None and type(step) is not int:
             step = to_step(step)
-        plain, special = _to_values(values)
+        plain, special = (values, False) if type(values) is dict and _is_plain(values) else _to_values(values)
         if not plain:
             return
         if not special:
-            try:
-                if step is None:
-                    tail = _dumps({"time": at, "values": plain}, None, _NEWLINE)
-                else:
-                    tail = _dumps({"time": at, "step": step, "values": plain}, None, _NEWLINE)
-            except TypeError:  # an int beyond 64 bits, a lone surrogate: the codec knows how to write them
-                pass
-            else:
-                self._writer.append_line(_METRICS_HEAD, b"," + tail[1:])
+            fields: dict[str, Any] = (
+                {"kind": "metrics", "seq": 0, "time": at, "values": plain}
+                if step is None
+                else {"kind": "metrics", "seq": 0, "time": at, "step": step, "values": plain}
+            )
+            if self._writer.append_fields(fields):
                 return
         for row in spread(plain):
             held = {name: kept for name, value in row.items() if (kept := self._hold(name, value, step, at)) is not None}
@@ -344,6 +337,12 @@ class Run:
     def __str__(self) -> str:
         return self._session.describe(self) if self._session else repr(self)
 
+    def _repr_html_(self) -> str:
+        from .notebook import card
+
+        facts = {"run": self.id, "project": self.project, "status": self._ended or "running", "folder": self.dir}
+        return card(self.name or self.id, facts, {})
+
     def _write(self, record: Record) -> None:
         self._writer.append(record)
 
@@ -356,8 +355,22 @@ class Run:
             self._writer = ChildWriter(self._folder)
 
 
+def _is_plain(values: dict[Any, Any]) -> bool:
+    """Return whether metrics can be written as they are, without a copy: the hot path, so plain values cost no call."""
+    for name, value in values.items():
+        kind = type(value)
+        if kind is float:
+            if value - value != 0.0:  # NaN and the infinities
+                return False
+        elif kind is not int and kind is not str and kind is not bool:
+            return False
+        if type(name) is not str or not name or name == "$":
+            return False
+    return True
+
+
 def _to_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return metrics as a record holds them, and whether the codec has to write them. The hot path: plain values cost no call."""
+    """Return metrics as a record holds them, and whether the codec has to write them."""
     try:
         items = values.items()
     except AttributeError:

@@ -19,6 +19,7 @@ Scalar = bool | int | float | str
 
 _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, in microseconds: what dates can say, here and at the services."""
+_SCALARS = (bool, int, float, str)  # a tuple: `isinstance` with a union makes the union anew each time
 _DEEPEST = 64
 """Levels of nesting that params may have [orjson: 254; a level may take three]."""
 
@@ -43,15 +44,17 @@ def to_point(name: str, value: Any) -> Scalar | Histogram | ArtifactRef:
         TypeError: it is none of the value types.
         ValueError: it is a number beyond the floats.
     """
-    if isinstance(value, bool | int | float | str | Histogram | ArtifactRef):
+    if isinstance(value, _SCALARS):
         # A subclass (an enum, numpy.float64) is given up for the plain value: JSON would not bring it back.
-        plain: Scalar | Histogram | ArtifactRef = _plain(value)
+        plain: Scalar = _plain(value)
         return plain
     number = _to_number(f"metric {name!r}", value)
-    if number is None:
-        described = f"metric {name!r}: a {_describe(value)} is no metric value"
-        raise TypeError(f"{described}; log a bool, int, float, str or Histogram{_hint(name, value)}")
-    return number
+    if number is not None:
+        return number
+    if isinstance(value, Histogram | ArtifactRef):
+        return value
+    described = f"metric {name!r}: a {_describe(value)} is no metric value"
+    raise TypeError(f"{described}; log a bool, int, float, str or Histogram{_hint(name, value)}")
 
 
 def _to_number(what: str, value: Any) -> Scalar | None:
@@ -62,7 +65,7 @@ def _to_number(what: str, value: Any) -> Scalar | None:
             inner = item()
         except Exception as error:
             raise TypeError(f"{what}: the value of a {_describe(value)} cannot be read: {error}") from error
-        if isinstance(inner, bool | int | float | str):
+        if isinstance(inner, _SCALARS):
             return _plain(inner)  # type: ignore[no-any-return]
         value = inner if isinstance(inner, numbers.Number) else value
     try:
@@ -76,12 +79,12 @@ def _to_number(what: str, value: Any) -> Scalar | None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float):
-        return float(value)
     return str.__str__(value) if isinstance(value, str) else value
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -164,6 +165,43 @@ def test_an_interruption_that_records_comes_after_the_line_it_interrupted(folder
     writer.append(metrics(2))
     writer.close()
     assert [(entry.seq, entry.record.time) for entry in Journal(folder).entries()] == [(0, 0), (1, 1), (2, 2)]
+
+
+def fields(i: int) -> dict[str, Any]:
+    return {"kind": "metrics", "seq": 0, "time": i, "step": i, "values": {"a": i}}
+
+
+def test_fields_are_written_as_the_codec_writes_them(folder: RunFolder) -> None:
+    writer = JournalWriter(folder)
+    assert writer.append_fields(fields(7))
+    assert not writer.append_fields({**fields(8), "values": {"a": 2**70}})
+    assert not writer.append_fields({**fields(8), "values": {"\ud800": 1}})
+    writer.append(metrics(9))
+    assert writer.append_fields(fields(10))
+    writer.close()
+    lines = folder.records_of(writer.id).read_bytes().splitlines(keepends=True)
+    assert lines[1:] == [encode(metrics(7), 0), encode(metrics(9), 1), encode(metrics(10), 2)]
+    with pytest.raises(ValueError, match="has ended"):
+        writer.append_fields(fields(11))
+
+
+def test_fields_from_an_interruption_come_after_the_line_they_interrupted(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = JournalWriter(folder)
+    write = os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        monkeypatch.undo()
+        assert writer.append_fields(fields(1))  # as a signal handler does
+        assert not writer.append_fields({**fields(8), "values": {"a": 2**70}})
+        assert writer.append_fields(fields(2))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    writer.append_fields(fields(0))
+    writer.append_fields(fields(3))
+    writer.close()
+    lines = folder.records_of(writer.id).read_bytes().splitlines(keepends=True)
+    assert lines[1:] == [encode(metrics(i), i) for i in range(4)]
 
 
 def test_an_interruption_that_closes(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,13 @@ class Lines:
 
     def append_line(self, head: bytes, tail: bytes) -> None:
         self.lines.append(b"%b%d%b" % (head, len(self.lines), tail))
+
+    def append_fields(self, fields: dict[str, Any]) -> bool:
+        try:
+            self.lines.append(orjson.dumps({**fields, "seq": len(self.lines)}, option=orjson.OPT_APPEND_NEWLINE))
+        except TypeError:
+            return False
+        return True
 
 
 numpy_values = (

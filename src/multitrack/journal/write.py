@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from typing import Any
 
 import orjson
 
@@ -19,6 +20,8 @@ HEARTBEAT = 30.0
 """Seconds between two signs of life for readers on other hosts."""
 
 _NEWLINE = 10
+_LINE_END = orjson.OPT_APPEND_NEWLINE
+_dumps = orjson.dumps
 
 
 class JournalWriter:
@@ -97,8 +100,6 @@ class JournalWriter:
     def append_line(self, head: bytes, tail: bytes) -> None:
         """Write a line that the caller has encoded, its sequence number put between the two parts.
 
-        For the hot path: the line must be what `encode` would have made.
-
         Raises:
             ValueError: the writer was closed: the run has ended.
         """
@@ -108,23 +109,52 @@ class JournalWriter:
                 return
             self._busy = True
             try:
-                self._write(head, tail)
+                self._write(b"%b%d%b" % (head, self._next, tail))
                 if self._later:
                     self._write_later()
             finally:
                 self._busy = False
 
+    def append_fields(self, fields: dict[str, Any]) -> bool:
+        """Write a line of these fields, the sequence number filled in as `seq`, which must be among them.
+
+        For the hot path: the line must be what `encode` would have made. Returns False, and has written nothing, where that takes the
+        codec [orjson: ints beyond 64 bits, lone surrogates].
+
+        Raises:
+            ValueError: the writer was closed: the run has ended.
+        """
+        with self._mutex:
+            busy = self._busy
+            self._busy = True
+            try:
+                fields["seq"] = self._next
+                try:
+                    line = _dumps(fields, None, _LINE_END)
+                except TypeError:
+                    return False
+                if busy:  # as in `append_line`
+                    head, _, tail = line.partition(b'"seq":%d' % self._next)
+                    self._later.append((head + b'"seq":', tail))
+                    return True
+                self._write(line)
+                if self._later:
+                    self._write_later()
+                return True
+            finally:
+                self._busy = busy
+
     def _write_later(self) -> None:
         while self._later:
-            self._write(*self._later.pop(0))
+            head, tail = self._later.pop(0)
+            self._write(b"%b%d%b" % (head, self._next, tail))
 
-    def _write(self, head: bytes, tail: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         if self._fd < 0:
             raise ValueError(
                 f"run {self.run.id} has ended, so this was not recorded; go on with it by multitrack.init(id=..., resume='allow'), "
                 "or start another run"
             )
-        line = b"%b%d%b" % (head, self._next, tail)
         self._next += 1
         if self._torn:
             line = b"\n" + line

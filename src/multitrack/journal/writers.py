@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..messages import say
 from ..records import Record
@@ -22,6 +22,7 @@ class Writer(Protocol):
 
     def append(self, record: Record, /) -> None: ...
     def append_line(self, head: bytes, tail: bytes, /) -> None: ...
+    def append_fields(self, fields: dict[str, Any], /) -> bool: ...
     def refuse(self, error: OSError, /) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
@@ -47,6 +48,11 @@ class NoWriter:
         """
         if self._closed:
             raise ValueError("the run has ended; start another one")
+
+    def append_fields(self, _fields: dict[str, Any]) -> bool:
+        """As `append_line`."""
+        self.append_line(b"", b"")
+        return True
 
     def refuse(self, _error: OSError) -> None:
         """There is no disk."""
@@ -80,6 +86,11 @@ class ChildWriter:
         """As `JournalWriter.append_line`."""
         if writer := self._made or self._writer():
             writer.append_line(head, tail)
+
+    def append_fields(self, fields: dict[str, Any]) -> bool:
+        """As `JournalWriter.append_fields`."""
+        writer = self._made or self._writer()
+        return writer is None or writer.append_fields(fields)  # where there is none, the record was counted as refused
 
     def _writer(self) -> JournalWriter | None:
         with self._mutex:
