@@ -64,11 +64,11 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def row_of(view: RunView) -> dict[str, Any]:
-    """Return a run as a row of a table: `id`, `name`, ..., then `params.NAME`, `metrics.NAME`, `tags.NAME`."""
+    """Return a run as a row of a table: `id`, `name`, ..., then `params.NAME`, `metrics.NAME`, `tags.NAME`. A bare tag is True."""
     row = {name: getattr(view, name) for name in ("id", "name", "project", "status", "started", "ended")}
     row |= {f"params.{name}": value for name, value in flatten(params_of(view)).items()}
     row |= {f"metrics.{name}": value for name, value in view.latest.items()}
-    row |= {f"tags.{name}": value for name, value in tags_of(view).items()}
+    row |= {f"tags.{name}": True if value is None else value for name, value in tags_of(view).items()}
     return row
 
 

@@ -301,6 +301,11 @@ class RunView:
         return path
 
     @property
+    def journal(self) -> Path | None:
+        """The folder of the run's journal, where it lies in a local store."""
+        return self._source.journal(self.ref)
+
+    @property
     def origin(self) -> Origin | None:
         """Where a migrated run comes from."""
         return self.state.origin

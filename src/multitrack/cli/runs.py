@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..backend import RESERVED_TAGS
 from ..errors import ConfigError
 from .output import AsJson, print_json, print_table
 from .selection import Deleted, Filter, Projects, Since, Statuses, Tags, Until, parse_statuses, parse_tags, parse_time
@@ -50,6 +49,7 @@ def runs(
     Fields are id, name, project, status, started, ended, duration, params.NAME, metrics.NAME and tags.NAME.
     """
     from .. import read
+    from ..export import describe_run
     from ..query import Field, parse, parse_field
 
     if sort is None and (top is not None or reverse):
@@ -76,7 +76,7 @@ def runs(
             chosen = chosen[-limit:] if limit > 0 else []
         warn(there, [*asked, *([order] if order else [])])
         if as_json:
-            print_json([describe(view) for view in chosen])
+            print_json([describe_run(view) for view in chosen])
         elif not chosen:
             print(
                 f"none of the {len(there):,} runs at {store.address} meets the filter"
@@ -114,30 +114,6 @@ def split_fields(text: str) -> list[str]:
     """Return the fields of a text with commas; one in quotes may hold commas itself."""
     parts = re.findall(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""", text)
     return [part.strip() for part in parts if part.strip()]
-
-
-def describe(view: RunView) -> dict[str, Any]:
-    """Return what the listing tells of a run, in terms of JSON."""
-    from ..records import to_wire
-    from ..summary import iso_time
-
-    ref = view.ref
-    told = {
-        "id": ref.id,
-        "native_id": ref.native_id,
-        "project": ref.project,
-        "name": ref.name,
-        "status": ref.status,
-        "started": iso_time(ref.started),
-        "ended": iso_time(ref.ended),
-        "parent": ref.parent,
-        "tags": {name: value for name, value in ref.tags.items() if not name.startswith(RESERVED_TAGS)},
-        "params": ref.params if ref.params is not None else view.params,
-        "metrics": view.latest,
-        "url": ref.url,
-        "deleted": ref.deleted,
-    }
-    return dict(to_wire(told))
 
 
 def _print(views: Sequence[RunView], metrics: Sequence[str] | None, fields: Sequence[Field]) -> None:
