@@ -425,3 +425,19 @@ def test_a_run_that_goes_on_is_delivered_as_far_as_it_is(database: Database) -> 
     assert mt.migrate("local:./store", f"mlflow:{there}").ok
     assert native(there)[run.id]["status"] == "FINISHED"
     assert mt.verify("local:./store", f"mlflow:{there}").ok
+
+
+def test_a_target_without_attached_records_gets_none_and_less_comes_back(database: Database, tmp_path: Path) -> None:
+    there = database("there")
+    (tmp_path / "multitrack.toml").write_text(f'[targets.bare]\nbackend = "mlflow"\nlocation = "{there}"\nattach = false\n')
+    with mt.init(project="p", dir="store", quiet=True, params={"lr": 0.1}) as run:
+        run.log({"loss[0]": 1}, step=1)
+
+    assert mt.migrate("local:./store", "bare").ok
+
+    report = mt.verify("local:./store", "bare")
+    assert report.ok, str(report)
+    assert [item.attached for item in report.runs] == ["none"]
+    view = mt.open("bare").run(run.id)
+    assert view.params == {"lr": "0.1"}
+    assert view.metrics("loss[0]")["value"] == [1.0]  # its name is told by a tag

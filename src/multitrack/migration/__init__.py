@@ -115,7 +115,8 @@ def migrate(
             if not lock.acquire():
                 raise ConfigError(f"another migration from {from_target} to {to_target} is under way (staging in {root})")
             stage = Stage(reading, from_backend.capabilities, from_target.address, store, as_recorded=as_recorded)
-            Migration(reading, stage, to_target.name, to_backend, to_target.filters, keep=keep_staged).run(planned, report, on_outcome)
+            migration = Migration(reading, stage, to_target.name, to_backend, to_target.filters, attach=to_target.attach, keep=keep_staged)
+            migration.run(planned, report, on_outcome)
         return report
     finally:
         reading.close()

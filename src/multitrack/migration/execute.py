@@ -33,15 +33,19 @@ class Migration:
         target: the name of the destination in the runs' ledgers.
         backend: the destination.
         filters: what of the runs the destination gets.
+        attach: whether their neutral records go along.
         keep: whether staged runs are kept once they have arrived.
     """
 
-    def __init__(self, source: Source, stage: Stage, target: str, backend: Backend, filters: Filters, *, keep: bool = False) -> None:
+    def __init__(
+        self, source: Source, stage: Stage, target: str, backend: Backend, filters: Filters, *, attach: bool = True, keep: bool = False
+    ) -> None:
         self._source = source
         self._stage = stage
         self._target = target
         self._backend = backend
         self._filters = filters
+        self._attach = attach
         self._keep = keep
         self._stop = threading.Event()
         self._failures_in_a_row = 0
@@ -113,7 +117,9 @@ class Migration:
     def _deliver(self, item: Planned) -> Outcome:
         run = item.run
         staged, borrowed = self._bring(run)
-        with Delivery(staged.folder, self._target, self._backend, self._filters, version=run.version, recheck=True) as delivery:
+        with Delivery(
+            staged.folder, self._target, self._backend, self._filters, attach=self._attach, version=run.version, recheck=True
+        ) as delivery:
             whole = delivery.advance()
             progress = delivery.ledger.progress()
         if whole and not borrowed and not self._keep:
