@@ -37,7 +37,7 @@ from multitrack.records import (
     from_wire,
 )
 
-from . import names
+from . import display, names
 from .native import Column, DatasetInput, ModelLink, NativeModel, NativeRun
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -119,13 +119,14 @@ def run_started(run: NativeRun, parent: str | None) -> RunStarted:
     """Return the run's first record. Tags that no field or other record holds stay tags, word for word."""
     ours = is_ours(run)
     our_tags = run.tags if ours else {}
+    tags = display.without_own(run.tags) if ours else run.tags
     return RunStarted(
         time=started_at(run),
         id=neutral_id(run),
         project=run.experiment.name,
         name=name_of(run),
         parent=parent,
-        tags={key: value for key, value in sorted(run.tags.items()) if not _stands_elsewhere(key, run, parent, ours=ours)},
+        tags={key: value for key, value in sorted(tags.items()) if not _stands_elsewhere(key, run, parent, ours=ours)},
         notes=run.tags.get(names.TAG_NOTE),
         user=run.user or run.tags.get(names.TAG_USER),
         group=our_tags.get(names.TAG_GROUP),

@@ -19,6 +19,8 @@
 | Summary | metrics `_summary/NAME` at step 0 for numbers, tags `multitrack.summary.NAME` for text |
 | Environment | artifact `multitrack/environment/<host>.json`, and `multitrack/requirements.txt` |
 | Artifact | artifact of the same name |
+| Artifact `media/images/...`, PNG or WebP | artifact `images/...` and a small version, see `display`; tag `mlflow.loggedImages` |
+| Artifact `media/tables/...` | artifact of the same name, listed in the tag `mlflow.loggedArtifacts` |
 | Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
 | LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream, text |
 | RunFinished | status, end time; .error as tag `multitrack.error` |
@@ -40,12 +42,16 @@ TAG_GIT_COMMIT = "mlflow.source.git.commit"
 TAG_GIT_BRANCH = "mlflow.source.git.branch"
 TAG_GIT_REMOTE = "mlflow.source.git.repoURL"
 TAG_DATA_CONTEXT = "mlflow.data.context"
+TAG_LOGGED_IMAGES = "mlflow.loggedImages"
+TAG_LOGGED_ARTIFACTS = "mlflow.loggedArtifacts"
 
 TAG_GROUP = "multitrack.group"
 TAG_JOB_TYPE = "multitrack.job_type"
 TAG_HOST = "multitrack.host"
 TAG_ERROR = "multitrack.error"
 TAG_SUMMARY = "multitrack.summary."
+TAG_OUR_IMAGES = "multitrack.logged_images"
+"""The run has `mlflow.loggedImages` because of our images, not because somebody has set it."""
 TAG_MODEL_ID = "multitrack.model_id"
 TAG_MODEL_PATH = "multitrack.model_path"
 """The record's `path`: a sink that opens the run again tells by it which artifacts are the model's."""

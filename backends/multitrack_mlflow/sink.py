@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Position, Rejection, Sink
 from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
-from multitrack.records import RunStarted
+from multitrack.records import Artifact, RunStarted
 
-from . import names
+from . import display, names
 from .client import connect, store_of, translated
 from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, start_tags, why_not_a_file_name
 from .location import folder_of
@@ -65,6 +65,7 @@ class MLflowSink(Sink):
             # The run was here before, from an earlier version of itself, perhaps: what it is called may have changed since.
             content.tags = {**start_tags(content.start), **content.tags}
             content.run_name = content.run_name or content.start.name
+        self._show(content)
         self._make_active()
         self._take_marker_away()
         self._update_run(content)
@@ -132,6 +133,7 @@ class MLflowSink(Sink):
         self._run_id = str(run.info.run_id)
         self._is_deleted = run.info.lifecycle_stage != "active"
         self._is_marked = TAG_COMPLETE in run.data.tags
+        self._shown = {name: value for name, value in run.data.tags.items() if name.startswith("mlflow.logged")}
         self._models = LoggedModels(self._client, self._experiment, self._run_id)
 
     def _make_active(self) -> None:
@@ -178,6 +180,13 @@ class MLflowSink(Sink):
 
         self._each(log, all_calls)
 
+    def _show(self, content: Content) -> None:
+        """Have the tags by which MLflow's pages find images and tables among the batch's tags."""
+        changed = {name: value for name, value in content.tags.items() if value is not None}
+        content.tags |= display.tags_for(content.artifacts, {**self._shown, **changed})
+        shown = (names.TAG_LOGGED_IMAGES, names.TAG_LOGGED_ARTIFACTS)
+        self._shown |= {name: value for name in shown if (value := content.tags.get(name)) is not None}
+
     def _remove_tags(self, removed: Iterable[str]) -> None:
         from mlflow.exceptions import MlflowException
 
@@ -211,7 +220,7 @@ class MLflowSink(Sink):
             if reason is not None:
                 rejections.append(Rejection(entry.writer, entry.seq, reason))
             elif artifact.sha256 is not None:
-                files.append((name, batch.files(artifact)))
+                files += _placed(name, artifact, batch.files(artifact))
         if content.console:
             files.append((console_file(batch.number), self._console_of(batch.number, content.console)))
         self._each(lambda item: self._upload(*item), files)
@@ -256,6 +265,12 @@ class MLflowSink(Sink):
         failures = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
         if failures:
             raise min(failures, key=_urgency)
+
+
+def _placed(name: str, artifact: Artifact, file: Path) -> list[tuple[str, Path | bytes]]:
+    """Return where the artifact's content goes: for an image to where the pages look for it, with a small version beside it."""
+    path = display.image_path(name, artifact.time)
+    return [(name, file)] if path is None else [(path, file), (display.thumbnail_path(path), display.thumbnail(file))]
 
 
 def _status(status: str | None) -> Any:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from multitrack.backend import TAG_PARENT, Backend, RunFilter, RunRef, Source
+from multitrack.backend import TAG_PARENT, TAG_RUN_ID, Backend, RunFilter, RunRef, Source
 from multitrack.errors import PermanentError
 from multitrack.records import RUN_ID, Artifact, Record
+from multitrack.records.media_names import parse_media_name
 
-from . import decode, names
+from . import decode, display, names
 from .client import connect
 from .database import Database, UnreadableBySQL
 from .files import File, Folder, open_folder
@@ -36,6 +37,8 @@ class _Locations:
     run: str
     models: dict[str, str] = field(default_factory=dict)
     """Artifact URIs by the folder that the model's files are listed under."""
+    images: dict[str, str] | None = None
+    """Paths of our images by the names of their artifacts; None where the files have not been listed."""
 
 
 class MLflowSource(Source):
@@ -131,15 +134,14 @@ class MLflowSource(Source):
         series = replace(run, latest={key: last for key, last in run.latest.items() if decode.holds_series(run, key)})
         return (decode.points(column) for column in self._reader.columns(series))
 
-    def _files(self, run: NativeRun, files: Iterable[File] | None, consumed: set[str]) -> Iterator[Record]:
+    def _files(self, run: NativeRun, files: Sequence[File] | None, consumed: set[str]) -> Iterator[Record]:
         """Yield the logged models, and the run's and the models' files."""
         models = self._reader.models(run)
-        self._remember(run, [model for _, model in models])
+        self._remember(run, [model for _, model in models], None if files is None else _images(files))
         yield from (decode.model(run, link, model) for link, model in models)
         at = decode.started_at(run)
-        if files is None:
-            files = self._open(run.artifact_uri).walk()
-        yield from (Artifact(time=at, name=file.path, size=file.size) for file in files if file.path not in consumed)
+        named = self._open(run.artifact_uri).walk() if files is None else _with_own_names(files)
+        yield from (Artifact(time=at, name=file.path, size=file.size) for file in named if file.path not in consumed)
         for _, model in models:
             path = decode.model_path(model)
             yield from (
@@ -157,12 +159,22 @@ class MLflowSource(Source):
             if artifact.name.startswith(f"{path}/"):
                 self._open(uri).fetch(artifact.name.removeprefix(f"{path}/"), artifact.size, to)
                 return
-        self._open(locations.run).fetch(artifact.name, artifact.size, to)
+        folder = self._open(locations.run)
+        folder.fetch(self._path(run, artifact.name, locations, folder), artifact.size, to)
 
-    def _remember(self, run: NativeRun, models: Iterable[NativeModel]) -> _Locations:
+    def _path(self, run: RunRef, name: str, locations: _Locations, folder: Folder) -> str:
+        """Return where an artifact of the run stands; an image does where MLflow's pages look for it."""
+        if parse_media_name(name) is None or TAG_RUN_ID not in run.tags:
+            return name
+        if locations.images is None:
+            locations = replace(locations, images=_images(folder.walk()))
+            self._locations[run.native_id] = locations
+        return (locations.images or {}).get(name, name)
+
+    def _remember(self, run: NativeRun, models: Iterable[NativeModel], images: dict[str, str] | None = None) -> _Locations:
         if len(self._locations) >= _REMEMBERED:
             self._locations = {}
-        found = _Locations(run.artifact_uri, {decode.model_path(model): model.artifact_uri for model in models})
+        found = _Locations(run.artifact_uri, {decode.model_path(model): model.artifact_uri for model in models}, images)
         self._locations[run.id] = found
         return found
 
@@ -183,6 +195,21 @@ def _choose_reader(location: str, settings: MLflowSettings, run_page: int | None
         raise PermanentError(f"there is no folder {folder}")
     client = connect(location, settings)
     return ClientReader(client, run_page=run_page or RUN_PAGE, history_page=history_page or HISTORY_PAGE), client.tracking_uri
+
+
+def _with_own_names(files: Iterable[File]) -> Iterator[File]:
+    """Yield the files under their artifacts' names; the small versions of images are no artifacts."""
+    for file in files:
+        name = display.artifact_name(file.path)
+        if name is None:
+            yield file
+        elif name:
+            yield file._replace(path=name)
+
+
+def _images(files: Iterable[File]) -> dict[str, str]:
+    """Return the paths of our images by the names of their artifacts."""
+    return {name: file.path for file in files if (name := display.artifact_name(file.path))}
 
 
 def _content(folder: Folder | None, name: str) -> bytes:

@@ -41,7 +41,7 @@ def _column(steps: list[Any] | None, values: list[Any], times: list[int] | None 
         (-math.inf, -MAX, "infinities stand as the largest floats"),
         ("text", None, "texts are left out"),
         (Histogram(edges=[0.0], counts=[]), None, "histograms are left out"),
-        (ArtifactRef(name="a", sha256="0"), None, "points that are artifacts are left out"),
+        (ArtifactRef(name="a", sha256="0"), None, "images, tables and figures stand as files only"),
     ],
 )
 def test_values_where_only_floats_are_held(value: Any, there: Any, loss: str | None) -> None:

@@ -44,7 +44,7 @@ _DETAILS: dict[_Why, str] = {
     "infinity": "infinities stand as the largest floats",
     "str": "texts are left out",
     "histogram": "histograms are left out",
-    "artifact": "points that are artifacts are left out",
+    "artifact": "images, tables and figures stand as files only",
     "float": "floats are left out",
     "step": "float steps stand as ints, rounded down",
     "step_range": "points with a step out of range are left out",

@@ -15,6 +15,7 @@ original less the losses that adaptation declares, and exactly through the recor
 
 from __future__ import annotations
 
+import base64
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -26,8 +27,13 @@ import pytest
 from ..backend import RESERVED_TAGS, TAG_COMPLETE, Backend, RunFilter
 from ..errors import TransientError
 from ..journal import RunFolder
+from ..media.figure import Figure
+from ..media.image import Image
+from ..media.points import describe
+from ..media.table import Table
 from ..records import (
     Artifact,
+    ArtifactRef,
     CodeVersion,
     DataVersion,
     Environment,
@@ -43,6 +49,8 @@ from ..records import (
 )
 from .scene import START, Interrupted, InterruptedBackend, Scene
 
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+"""A black dot."""
 POINTS = ("before open", "after open", "before write", "after write", "before flush", "after flush", "before finish", "after finish")
 HOSTILE_NAMES = (
     "loss", "train/loss", "Loss", "LOSS", "loss ", "loss[0]", "loss(0)", "loss:0", "loss=0", "loss,0",
@@ -287,6 +295,33 @@ class ConformanceSuite:
         run = scene.record(start, artifacts)
         assert scene.deliver(run)
         self.check(scene, run)
+
+    # -- media
+
+    def test_images_tables_figures_and_histograms(self, scene: Scene) -> None:
+        """Points that are files, at whole, repeated, fractional, negative, huge and missing steps; the files are there as well."""
+        start = scene.start()
+        table = Table(columns=["class", "score"], rows=[["cat", math.nan], ["\u00e9", 2**70], [None, 0.5]])
+        media = {
+            "val/pred": Image(PNG, caption="a dot"),
+            "hostile # name": Image(PNG),
+            "x" * 300: table,
+            "figure": Figure(b"<p>a figure</p>", "text/html", "html"),
+        }
+        records: list[Record] = []
+        for place, step in enumerate((0, 1, 1, 2.5, -3, None, None, 10**30)):
+            values: dict[str, Any] = {"loss": 0.5, "weights": Histogram(edges=[0.0, 1.0, 2.0], counts=[place, 1])}
+            for name, one in media.items():
+                artifact, values[name] = describe(one, name, step, START + place * 1000)
+                details = {field: getattr(artifact, field) for field in ("time", "type", "step", "media_type", "metadata")}
+                records.append(scene.artifact(start, artifact.name, one.data, **details))
+            records.append(Metrics(time=START + place * 1000, step=step, values=values))
+        run = scene.record(start, records)
+        assert scene.deliver(run)
+        self.check(scene, run)
+        assert scene.deliver_anew(run)
+        self.check(scene, run)
+        assert any(isinstance(value, ArtifactRef) for value in scene.read(run).state.metrics["val/pred"].values)
 
     # -- params, tags, words
 
