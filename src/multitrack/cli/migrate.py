@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .output import AsJson, RunProgress, print_json
-from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, parse_statuses, parse_tags, parse_time
+from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, conditions
 
 Source = Annotated[str, typer.Argument(help="Where the runs are: an address, a target's name, or ADDRESS#ID for one run.")]
 Destination = Annotated[str, typer.Argument(help="Where they go.")]
@@ -45,13 +45,7 @@ def migrate(
         done = migration.migrate(
             source,
             destination,
-            projects=project,
-            runs=run,
-            tags=parse_tags(tag),
-            statuses=parse_statuses(status),
-            since=parse_time(since, "--since"),
-            until=parse_time(until, "--until"),
-            deleted=deleted,
+            **conditions(project, run, tag, status, since, until, deleted),
             as_recorded=as_recorded,
             again=again,
             dry_run=dry_run,

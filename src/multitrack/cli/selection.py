@@ -59,3 +59,28 @@ def parse_time(text: str | None, option: str) -> datetime | None:
     except ValueError:
         raise ConfigError(f"{option}: {text!r} is no time; write 2026-11-23 or 2026-11-23T14:00:00+01:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def conditions(
+    project: list[str] | None,
+    run: list[str] | None,
+    tag: list[str] | None,
+    status: list[str] | None,
+    since: str | None,
+    until: str | None,
+    deleted: bool,
+) -> dict[str, Any]:
+    """Return the options as `migrate` and `verify` take them.
+
+    Raises:
+        ConfigError: one cannot be understood.
+    """
+    return {
+        "projects": project,
+        "runs": run,
+        "tags": parse_tags(tag),
+        "statuses": parse_statuses(status),
+        "since": parse_time(since, "--since"),
+        "until": parse_time(until, "--until"),
+        "deleted": deleted,
+    }

@@ -9,7 +9,7 @@ import typer
 
 from .migrate import AsRecorded, Destination, Source, conclude
 from .output import AsJson, RunProgress
-from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, parse_statuses, parse_tags, parse_time
+from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, conditions
 
 
 def verify(
@@ -34,13 +34,7 @@ def verify(
         done = verification.verify(
             source,
             destination,
-            projects=project,
-            runs=run,
-            tags=parse_tags(tag),
-            statuses=parse_statuses(status),
-            since=parse_time(since, "--since"),
-            until=parse_time(until, "--until"),
-            deleted=deleted,
+            **conditions(project, run, tag, status, since, until, deleted),
             as_recorded=as_recorded,
             contents=contents,
             on_plan=lambda runs: progress.expect(len(runs)),
