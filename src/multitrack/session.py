@@ -119,6 +119,10 @@ def init(
             run = _begin(folder, state, opening, place.role)
         run._session = LiveSession(run, settings, capture or Capture(), on_error=on_error)
         run._session.begin()
+        if settings.quota is not None and not run.joined:
+            from .quota import watch
+
+            watch(store, settings.quota)
     end_with_process(run)
     return run
 

@@ -11,7 +11,7 @@ from .output import AsJson, print_json, print_table
 if TYPE_CHECKING:
     from ..config import Settings, Target
 
-_SHOWN = ("backends", "mode", "dir", "project", "quiet", "finish_timeout", "run_id")
+_SHOWN = ("backends", "mode", "dir", "project", "quiet", "finish_timeout", "quota", "run_id")
 
 
 def config(as_json: AsJson = False) -> None:

@@ -29,6 +29,8 @@ class Settings:
     quiet: bool
     finish_timeout: float
     """Seconds; may be infinite."""
+    quota: int | None
+    """Bytes that the local store may take; None for any."""
     run_id: str | None
     backends: tuple[str, ...]
     """As they were written; of a table or an object, its name."""

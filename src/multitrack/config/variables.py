@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,16 @@ def parse_seconds(value: Any) -> float:
     return seconds
 
 
+def parse_size(value: Any) -> int:
+    """Return a number of bytes: an int, or a text such as `500MB`, `10 GB`, `2.5 TiB`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", value.strip().lower()) if isinstance(value, str) else None
+    if match is None or (match[3] and not match[2]):
+        raise ValueError(f"expected a size such as 500MB or 10GB, not {value!r}")
+    return round(float(match[1]) * math.pow(1024 if match[3] else 1000, " kmgt".index(match[2] or " ")))
+
+
 def parse_run_id(value: Any) -> str:
     """Return a run id."""
     if not isinstance(value, str) or not RUN_ID.fullmatch(value):
@@ -148,6 +159,14 @@ SETTINGS: tuple[Setting, ...] = (
         f"`{INTERACTIVE_TIMEOUT:.0f}`; `{UNATTENDED_TIMEOUT:.0f}` in containers, batch jobs and CI",
         "How long the end of a run waits for its delivery. What is still to deliver afterwards stays in the journal, for the courier or "
         "`multitrack sync`.",
+    ),
+    Setting(
+        "quota",
+        parse_size,
+        "a size such as `500MB` or `10GB`",
+        "none",
+        "How much of the disk the local store may take: a run that starts where it takes more says so. Nothing is removed; "
+        "`multitrack gc` does that.",
     ),
     Setting(
         "run_id",
