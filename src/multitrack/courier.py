@@ -2,6 +2,7 @@
 
     python -P -m multitrack.courier TARGET     in the store's folder; a line {"secrets": {...}} on standard input
     python -P -m multitrack.courier --check    {"target": {...}, "secrets": {...}} on standard input: is the service there, may we in?
+                                               ends with 0, else `UNREACHABLE`, `LOGIN_REFUSED` or 1, and the reason on standard error
 
 It starts when a run first needs it, stays for 30 s when there is nothing to do, and exits. It is best effort: what it has not delivered
 when it dies is in the journal, and the next courier, or `multitrack sync`, goes on from there.
@@ -23,7 +24,7 @@ import orjson
 
 from .config.targets import Target
 from .delivery import Dispatcher, Hidden, Targets, settle
-from .errors import MultitrackError
+from .errors import AuthError, MultitrackError, TransientError
 from .journal import FileLock, Journal, RunFolder, Store
 
 log = logging.getLogger("multitrack.courier")
@@ -34,6 +35,8 @@ POLL = 0.25
 """Seconds between two looks at the journals. Polling works on every file system; inotify does not."""
 PATIENCE = 3600.0
 """Seconds to keep trying a service that is down once no run goes on any more."""
+UNREACHABLE, LOGIN_REFUSED = os.EX_TEMPFAIL, os.EX_NOPERM
+"""Exit codes of a check."""
 _LOCK_PATIENCE = 0.2
 """Seconds. Whoever asks whether the lock is held holds it for a moment himself."""
 
@@ -144,7 +147,7 @@ def _check(given: Mapping[str, Any], hidden: Hidden) -> int:
     except Exception as error:  # noqa: BLE001 - an SDK may raise anything, and whoever asks gets one line
         text = str(error) if isinstance(error, MultitrackError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(" ".join(hidden(text).split()) + "\n")
-        return 1
+        return LOGIN_REFUSED if isinstance(error, AuthError) else UNREACHABLE if isinstance(error, TransientError) else 1
     sys.stdout.write(line + "\n")
     return 0
 
