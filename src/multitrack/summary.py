@@ -12,7 +12,7 @@ import orjson
 from .errors import RecordError
 from .journal import Journal, RunFolder, write_atomically
 from .records import from_wire, to_wire
-from .state import RunState, fold, last_values
+from .state import Outline, RunState, fold, last_values
 
 _VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ def _summary_of(folder: RunFolder) -> tuple[dict[str, Any], bool]:
     known = _read(folder)
     if known is not None and not alive and known.get("sizes") == sizes and known.get("status") != "running":
         return known, False
-    return {"version": _VERSION, **describe(_state_of(journal)), "sizes": sizes}, True
+    return {"version": _VERSION, **_describe(journal), "sizes": sizes}, True
 
 
 def _read(folder: RunFolder) -> dict[str, Any] | None:
@@ -56,11 +56,17 @@ def _read(folder: RunFolder) -> dict[str, Any] | None:
     return known if isinstance(known, dict) and known.get("version") == _VERSION else None
 
 
-def _state_of(journal: Journal) -> RunState:
-    state = fold(journal.records())
+def _describe(journal: Journal) -> dict[str, Any]:
+    outline = Outline()
+    outline.take(journal.records_but(outline.take_line))
+    if outline.has_means:
+        state = fold(journal.records())
+        counts = {name: len(series) for name, series in state.metrics.items()}
+    else:
+        state, counts = outline.state(), outline.counts()
     verdict = journal.verdict()
     state.status, state.ended = verdict.status, verdict.ended
-    return state
+    return {**describe(state), "metrics": counts}
 
 
 def describe(state: RunState) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from multitrack.journal import JournalWriter, RunFolder
-from multitrack.records import Artifact, Hyperparameters, Metrics, Record, RunFinished, RunStarted, Summary
+from multitrack.journal import Journal, JournalWriter, RunFolder
+from multitrack.records import Artifact, Hyperparameters, MetricDefinition, Metrics, Record, RunFinished, RunStarted, Summary
 from multitrack.records.sameness import same
-from multitrack.summary import iso_time, read_summary, summarise
+from multitrack.state import fold, last_values
+from multitrack.summary import describe, iso_time, read_summary, summarise
 from support.strategies import runs
 
 
@@ -29,6 +31,56 @@ def write(path: Path, records: list[Record], *, close: bool = True) -> tuple[Run
 
 
 STARTED = RunStarted(time=1_500_000, id="0" * 32, project="p", name="n", tags={"a": None})
+
+
+LIFE = {"version", "sizes", "status", "ended", "ended_us"}
+"""What the run's state does not tell."""
+
+
+@settings(max_examples=100)
+@given(runs, st.sampled_from([None, "min", "max", "mean", "first", "last", "none"]))
+def test_it_says_what_the_whole_run_says(tmp_path_factory: pytest.TempPathFactory, records: list[Record], rule: Any) -> None:
+    folder, _ = write(tmp_path_factory.mktemp("s"), [*records, MetricDefinition(time=5, name="*", summary=rule)])
+    whole = describe(fold(Journal(folder).records()))
+    outline = summarise(folder)
+    assert list(outline) == ["version", *whole, "sizes"]
+    assert all(same(outline[name], whole[name]) for name in set(whole) - LIFE)
+    assert list(outline["metrics"]) == list(whole["metrics"])
+
+
+@pytest.mark.parametrize("rule", ["min", "max", "first", "last", "mean", None])
+@pytest.mark.parametrize(
+    "values", [[3, 1.0, 1, True, 2], [float("nan"), 2, "x", 2.0, -1], ["a", "b"], [float("nan")], [2**70, 1, float("inf")]]
+)
+def test_the_value_that_stands_for_a_metric(tmp_path: Path, rule: Any, values: list[Any]) -> None:
+    rows = [Metrics(time=place, values={"loss": value}) for place, value in enumerate(values)]
+    folder, _ = write(tmp_path, [STARTED, *rows, MetricDefinition(time=9, name="loss", summary=rule)])
+    whole = last_values(fold(Journal(folder).records()))
+    said = summarise(folder)
+    assert same(said["summary"], whole)
+    assert said["metrics"] == {"loss": len(values)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind":"metrics","seq":1,"time":1,"values":{"loss":7},"later":1}',  # from a newer version: a point all the same
+        b'{"kind":"metrics","seq":1,"time":1.5,"values":{"loss":7}}',
+        b'{"kind":"metrics","seq":1,"time":1,"step":"1","values":{"loss":7}}',
+        b'{"kind":"metrics","seq":1,"time":1,"values":{"loss":null}}',
+        b'{"kind":"metrics","seq":1,"time":1,"values":{"loss":[7]}}',
+        b'{"kind":"metrics","seq":1,"time":1}',
+        b'{"kind":"metrics","seq":true,"time":1,"values":{"loss":7}}',
+        b'{"kind":"metrics","time":1,"values":{"loss":7}}',
+        b'{"kind":"metrics","seq":1,"time":1,"values":{"loss":7}',
+    ],
+)
+def test_a_damaged_row_counts_here_as_it_does_anywhere(tmp_path: Path, line: bytes) -> None:
+    folder, writer = write(tmp_path, [STARTED, Metrics(time=1, values={"loss": 1})])
+    with folder.records_of(writer.id).open("ab") as file:
+        file.write(line + b"\n")
+    whole = fold(Journal(folder).records())
+    assert summarise(folder)["metrics"] == {name: len(series) for name, series in whole.metrics.items()}
 
 
 def test_what_it_says(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -203,6 +203,16 @@ class Journal:
         """Yield every record of the run without its name."""
         for entry in self.entries():
             yield entry.record
+
+    def records_but(self, take: Callable[[bytes], bool]) -> Iterator[Record]:
+        """Yield every record, except of those lines that `take`, which sees each in its turn, returns True for."""
+        for writer in self.writers():
+            position = 0
+            while (part := writer.read(position, max_bytes=_CHUNK)).end > position:
+                position = part.end
+                for line in part.lines:
+                    if not take(line):
+                        yield from (entry.record for entry in decode_lines(replace(part, lines=(line,)), writer.path))
 
     def started(self) -> RunStarted:
         """Return the record that opens the run.

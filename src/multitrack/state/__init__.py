@@ -3,10 +3,12 @@
 from .canonical import points_of, to_records
 from .compare import Difference, compare
 from .fold import RunState, Series, fold, merge_params
+from .outline import Outline
 from .views import definition_of, last_values, merge_equal_points
 
 __all__ = [
     "Difference",
+    "Outline",
     "RunState",
     "Series",
     "compare",

@@ -1,0 +1,116 @@
+"""A run in outline: all that its records say but the points, of which only those are kept that may stand for their metric.
+
+What a training process does with its own journal when a run ends: no models are made of the rows, and memory stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..records import Metrics, Points, Record
+from .fold import RunState, Series, fold
+
+_ROW = b'{"kind":"metrics",'
+_FIELDS = frozenset({"kind", "seq", "time", "step", "values"})
+_PLAIN = frozenset({float, int, bool, str})
+
+
+@dataclass(slots=True)
+class _Tally:
+    count: int = 0
+    first: Any = None
+    last: Any = None
+    low: Any = None
+    high: Any = None
+
+    def series(self) -> Series:
+        """Return the points that stand for the metric, in an order in which each rule finds its own: the first of equal values counts."""
+        if not self.count:
+            return Series()
+        extremes = [] if self.low is None else [self.low, self.high]
+        return Series(values=[self.first, *extremes, self.last])
+
+
+class Outline:
+    """Takes a run's records, or their lines, in reading order."""
+
+    def __init__(self) -> None:
+        self._state = RunState()
+        self._tallies: dict[str, _Tally] = {}
+
+    def take_line(self, line: bytes) -> bool:
+        """Take a row of plain numbers and texts straight from its line. False: it is something else, to be decoded and given to `take`."""
+        if not line.startswith(_ROW) or b'"$"' in line:
+            return False
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return False
+        values = row.get("values")
+        if not _is_row(row) or not _PLAIN.issuperset(map(type, values.values())):
+            return False
+        self._add(values.items())
+        return True
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take records."""
+        fold((record for record in records if not self._take_points(record)), self._state)
+
+    def _take_points(self, record: Record) -> bool:
+        if isinstance(record, Metrics):
+            self._add(record.values.items())
+        elif isinstance(record, Points):
+            self._tallies.setdefault(record.name, _Tally())  # a column may be empty
+            self._add((record.name, value) for value in record.values)
+        else:
+            return False
+        return True
+
+    def _add(self, points: Iterable[tuple[str, Any]]) -> None:
+        tallies = self._tallies
+        for name, value in points:
+            tally = tallies.get(name)
+            if tally is None:
+                tally = tallies[name] = _Tally()
+            if not tally.count:
+                tally.first = value
+            tally.count += 1
+            tally.last = value
+            kind = type(value)
+            if (kind is float or kind is int or kind is bool) and value == value:  # no NaN  # noqa: PLR0124
+                if tally.low is None:
+                    tally.low = tally.high = value
+                elif value < tally.low:
+                    tally.low = value
+                elif value > tally.high:
+                    tally.high = value
+
+    @property
+    def has_means(self) -> bool:
+        """Whether a definition asks for a mean: that takes all points, and the order in which they are added up."""
+        return any(definition.summary == "mean" for definition in self._state.definitions.values())
+
+    def state(self) -> RunState:
+        """Return the run; its series hold the values that may stand for them, and no steps or times."""
+        self._state.metrics = {name: tally.series() for name, tally in self._tallies.items()}
+        return self._state
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of points of each metric."""
+        return {name: tally.count for name, tally in self._tallies.items()}
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Return whether a line's fields are those of a `Metrics` record, by their exact types."""
+    return (
+        row["kind"] == "metrics"
+        and type(row.get("seq")) is int
+        and type(row.get("time")) is int
+        and type(row.get("step", 0)) in (int, float)
+        and type(row.get("values")) is dict
+        and _FIELDS.issuperset(row)
+    )
