@@ -80,8 +80,10 @@ def _count_numbers(data: Any, bins: int) -> tuple[list[float], list[int | float]
         raise TypeError(f"a histogram is made of numbers, not of a {type(data).__name__}")
     try:
         values = [number for number in map(float, data) if math.isfinite(number)]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise type(error)(f"a histogram is made of numbers: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"a histogram is made of numbers: {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"a histogram is made of numbers: {error}") from error
     if not values:
         return _nothing(bins)
     edges = _edges(min(values), max(values), bins)

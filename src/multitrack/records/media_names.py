@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256 as _sha256
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from .base import Step
@@ -33,7 +34,7 @@ class MediaName(NamedTuple):
     key: str
     """The metric's name; where that cannot stand in a path, what it was made into."""
     step: str
-    """`none`, a number, or the hash of a number that is too long."""
+    """`none`, a number, or `x` and the hash of one that is too long, or not finite."""
     content: str
     """The first 16 hexadecimal digits of the content's SHA-256."""
     suffix: str
@@ -66,7 +67,7 @@ def _step(step: Step | None) -> str:
     if isinstance(step, int) and step.bit_length() > 4 * _STEP_LENGTH:  # Python refuses to print ints of more than 4300 digits
         return f"x{_hash(hex(step), 16)}"
     text = str(step).replace("+", "")
-    return text if len(text) <= _STEP_LENGTH else f"x{_hash(text, 16)}"
+    return text if len(text) <= _STEP_LENGTH and isfinite(step) else f"x{_hash(text, 16)}"
 
 
 def _hash(text: str, length: int) -> str:
