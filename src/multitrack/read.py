@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,12 +22,15 @@ from .listing import Runs, best_of, pandas
 from .migration import make_filter
 from .query import parse
 from .recall import Recalled, recall
-from .records import Artifact, CodeVersion, DataVersion, Environment, Origin, RunStatus
+from .records import Artifact, ArtifactRef, CodeVersion, DataVersion, Environment, Origin, RunStatus
 from .state import RunState, last_values
 from .state import Series as Columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .media.image import Image
+    from .media.table import Table
 
 
 def open(address: str | Address = "local", *, as_recorded: bool = False) -> Store:
@@ -299,6 +303,41 @@ class RunView:
         path = Path(to)
         self._source.fetch(self.ref, there, path)
         return path
+
+    def image(self, metric: str, step: float | None = None) -> Image:
+        """Return the last image among a metric's points, or the last at a step; a figure that is an image, too.
+
+        Raises:
+            KeyError: there is none; or the service holds none that multitrack recorded as a point.
+            PermanentError: the service has lost it.
+        """
+        from .media.image import Image
+
+        found = self._last_file(metric, step, "an image", "image/")
+        caption = self.artifacts[found.name].metadata.get("caption") if found.name in self.artifacts else None
+        return Image(self._content(found.name), caption=caption if isinstance(caption, str) else None)
+
+    def table(self, metric: str, step: float | None = None) -> Table:
+        """Return the last table among a metric's points, or the last at a step.
+
+        Raises:
+            KeyError: there is none; or the service holds none that multitrack recorded as a point.
+            PermanentError: the service has lost it.
+        """
+        from .media.table import Table
+
+        return Table.from_json(self._content(self._last_file(metric, step, "a table", "application/json").name))
+
+    def _last_file(self, metric: str, step: float | None, what: str, media_type: str) -> ArtifactRef:
+        series = self.metrics(metric)
+        for at, value in zip(reversed(series["step"]), reversed(series["value"]), strict=True):
+            if isinstance(value, ArtifactRef) and (value.media_type or "").startswith(media_type) and step in (None, at):
+                return value
+        raise KeyError(f"run {self.id} has no point of {metric!r} that is {what}" + (f", at step {step}" if step is not None else ""))
+
+    def _content(self, name: str) -> bytes:
+        with tempfile.TemporaryDirectory(prefix="multitrack-") as folder:
+            return self.download(name, Path(folder) / "content").read_bytes()
 
     @property
     def journal(self) -> Path | None:
