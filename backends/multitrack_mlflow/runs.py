@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from .encode import run_name, run_user, start_tags
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MARK_PATIENCE = 1.0
+"""Seconds between finding itself alone and having said so, at most."""
 EXPERIMENTS_PER_SEARCH = 200
 """How many experiments one search goes through."""
 
@@ -49,6 +52,45 @@ def find_run(client: MlflowClient, experiments: Sequence[str], run_id: str) -> A
     return next(_search(client, experiments, f"tags.`{TAG_RUN_ID}` = '{run_id}'", max_results=1), None)
 
 
+def settle_run(client: MlflowClient, experiment: str, run_id: str, *, made: bool = False) -> Any:
+    """Return the one run that carries the neutral id, None when there is none; `made`: one was created just now.
+
+    MLflow chooses the ids, so nothing keeps two runs from being made for one: MLflow's client asks again when the answer to `create_run`
+    is lost, and ranks with separate disks have couriers that may come at the same moment. Whoever finds itself alone marks its run as the
+    chosen one; whoever does not, waits for such a mark, and without one takes the run with the smallest id, as everybody does. The others,
+    empty as they are, are deleted.
+    """
+    found = _runs_of(client, experiment, run_id)
+    if len(found) > 1 and not any(names.TAG_CHOSEN in run.data.tags for run in found):
+        time.sleep(MARK_PATIENCE)
+        found = _runs_of(client, experiment, run_id)
+    if not found:
+        return None
+    chosen = min(found, key=lambda run: (names.TAG_CHOSEN not in run.data.tags, str(run.info.run_id)))
+    if (made or len(found) > 1) and names.TAG_CHOSEN not in chosen.data.tags:
+        client.set_tag(chosen.info.run_id, names.TAG_CHOSEN, "true")
+    for run in found:
+        if run is not chosen and run.info.lifecycle_stage == "active" and not (run.data.metrics or run.data.params):
+            _discard(client, run)
+    return chosen
+
+
+def _runs_of(client: MlflowClient, experiment: str, run_id: str) -> list[Any]:
+    return list(_search(client, [experiment], f"tags.`{TAG_RUN_ID}` = '{run_id}'", max_results=100))
+
+
+def _discard(client: MlflowClient, run: Any) -> None:
+    """Delete a run that was made in vain. It loses its id first: deleted runs are found as well."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_tag(run.info.run_id, TAG_RUN_ID)
+        client.delete_run(run.info.run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"):  # somebody was quicker
+            raise
+
+
 def find_parent(client: MlflowClient, experiment: str, parent: str) -> str | None:
     """Return the MLflow id of the run with the neutral id `parent`: from the same experiment, else from any."""
     found = find_run(client, [experiment], parent)
@@ -67,7 +109,7 @@ def adopt_children(client: MlflowClient, experiment: str, parent: RunStarted, na
 
 
 def create_run(client: MlflowClient, experiment: str, run: RunStarted, parent: str | None) -> Any:
-    """Return a new run (`mlflow.entities.Run`), tags and all, in one request: a crash leaves all of it or nothing.
+    """Create a run (`mlflow.entities.Run`), tags and all, in one request: a crash leaves all of it or nothing. `settle_run` tells whether it stays.
 
     Not through the client, which takes a start at the epoch for none.
     """

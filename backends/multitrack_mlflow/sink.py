@@ -20,7 +20,7 @@ from .client import connect, store_of, translated
 from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, start_tags, why_not_a_file_name
 from .location import folder_of
 from .models import LoggedModels
-from .runs import adopt_children, create_run, ensure_experiment, find_parent, find_run
+from .runs import adopt_children, create_run, ensure_experiment, find_parent, settle_run
 from .settings import MLflowSettings
 from .uploads import Uploads
 
@@ -116,7 +116,7 @@ class MLflowSink(Sink):
     def _open(self, run: RunStarted) -> Position:
         self._run = run
         self._experiment = ensure_experiment(self._client, run.project)
-        found = find_run(self._client, [self._experiment], run.id)
+        found = settle_run(self._client, self._experiment, run.id)
         self._has_parent = run.parent is None or (found is not None and found.data.tags.get(names.TAG_PARENT_RUN) not in (None, run.parent))
         self._is_new = found is None
         if found is not None:
@@ -124,8 +124,12 @@ class MLflowSink(Sink):
             return Position(batches=None, marker=found.data.tags.get(TAG_COMPLETE))
         parent = find_parent(self._client, self._experiment, run.parent) if run.parent is not None else None
         self._has_parent = run.parent is None or parent is not None
-        self._take(create_run(self._client, self._experiment, run, parent))
-        self._models.assume_none()
+        created = create_run(self._client, self._experiment, run, parent)
+        # A managed service's search may not show a run at once.
+        chosen = settle_run(self._client, self._experiment, run.id, made=True) or created
+        self._take(chosen)
+        if chosen.info.run_id == created.info.run_id:
+            self._models.assume_none()
         adopt_children(self._client, self._experiment, run, self._run_id)
         return Position(batches=0)
 
