@@ -108,9 +108,9 @@ def examine(run: RunFolder) -> Standing:
 def _lacks(ledger: Ledger) -> str | None:
     progress = ledger.progress()
     if progress.behind:
-        return f"has still to get {progress.behind:,} records"
+        return f"lacks {progress.behind:,} record{'' if progress.behind == 1 else 's'}"
     if not progress.done:
-        return "has still to conclude it"
+        return "lacks its end"
     return f"refused {progress.rejected:,} of its records" if progress.rejected else None
 
 
