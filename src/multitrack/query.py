@@ -51,7 +51,10 @@ class Field:
     def __str__(self) -> str:
         if self.group is None:
             return self.name
-        return f"{self.group}.{self.name}" if _PLAIN.fullmatch(self.name) else f'{self.group}."{self.name}"'
+        if _PLAIN.fullmatch(self.name):
+            return f"{self.group}.{self.name}"
+        escaped = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{self.group}."{escaped}"'
 
 
 Lookup = Callable[[Field], Any]
