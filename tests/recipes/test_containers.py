@@ -1,4 +1,4 @@
-"""Containers that are thrown away. There is no Kubernetes here: their commands, variables and ends are played, from the page's manifests."""
+"""Containers that are thrown away. There is no Kubernetes here: commands, variables and ends are played, from the page's manifests."""
 
 from __future__ import annotations
 
