@@ -79,7 +79,7 @@ def sort_views(views: Iterable[RunView], field: Field, *, descending: bool = Fal
     others: list[RunView] = []
     for view in views:
         value = lookup(view)(field)
-        number = as_number(value)
+        number = None if field.group is None and isinstance(value, str) else as_number(value)  # a run may be named "nan"
         if number is not None and not (isinstance(number, float) and math.isnan(number)):
             numbers.append((number, view))
         elif isinstance(value, str) and number is None:

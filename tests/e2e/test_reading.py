@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal, NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 
 import multitrack as mt
+from multitrack.cli import app
+from multitrack.notebook import card
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +139,156 @@ def test_the_reading_api() -> None:
             view.metrics("los")
         with pytest.raises(mt.RunNotFoundError, match="multitrack runs"):
             store.run("0" * 32)
+
+
+# -- filters, orders, tables
+
+
+class Told(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def cli(*arguments: str) -> Told:
+    """Run a command in this process: a second less than in one of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app.run(list(arguments))
+    return Told(code, out.getvalue(), err.getvalue())
+
+
+def record_points(
+    name: str, *, params: dict[str, object] | None = None, goal: Literal["min", "max"] | None = None, **metrics: object
+) -> str:
+    with mt.init(project="sweep", name=name, params=params or {}, capture=mt.Capture(code=False, environment=False)) as run:
+        if goal is not None:
+            run.define_metric("*", goal=goal)
+        if metrics:
+            run.log(metrics, step=0)
+    return run.id
+
+
+def test_runs_are_filtered_sorted_and_shown_by_field() -> None:
+    low = record_points("low", params={"lr": 0.1, "model": {"depth": 1}}, acc=0.5, loss=3.0)
+    high = record_points("high", params={"lr": 0.01, "model": {"depth": 2}}, acc=0.9, loss=1.0)
+    none = record_points("none", params={"lr": "auto"})
+    nan = record_points("nan", params={"lr": 0.001}, acc=float("nan"), loss=2.0)
+
+    def ids(*arguments: str) -> list[str]:
+        done = cli("runs", "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return [run["id"] for run in json.loads(done.stdout)]
+
+    assert ids("--filter", "params.lr <= 0.1 and not metrics.acc = nan") == [low, high]
+    assert ids("--filter", "params.lr = auto or name ~ 'n?n'") == [none, nan]
+    assert ids("--sort", "metrics.acc", "--top", "1") == [high]
+    assert ids("--sort", "metrics.acc") == [high, low, none, nan]
+    assert ids("--sort", "params.lr") == [nan, high, low, none]
+    assert ids("--sort", "metrics.loss", "--reverse", "--top", "2") == [high, nan]
+
+    table = cli("runs", "--columns", "name,params.model.depth,duration", "--sort", "name").stdout.splitlines()
+    assert table[0].split() == ["RUN", "name", "params.model.depth", "duration"]
+    assert [line.split()[1] for line in table[1:]] == ["high", "low", "nan", "none"]
+    assert "none of the 4 runs" in cli("runs", "--filter", "params.lr > 5").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--filter", "params.lrr < 1"), "no run has params.lrr. Did you mean 'params.lr'?"),
+        (("--sort", "metrics.ac"), "no run has metrics.ac. Did you mean 'metrics.acc'?"),
+        (("--filter", "lr < 1"), "write params.lr"),
+        (("--columns", "nam"), "Did you mean 'name'?"),
+        (("--top", "3"), "--top needs an order"),
+    ],
+)
+def test_a_misspelt_field_is_told(arguments: tuple[str, ...], told: str) -> None:
+    record_points("one", params={"lr": 0.1}, acc=0.5)
+    done = cli("runs", *arguments)
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_best_run_is_that_of_the_goal() -> None:
+    first = record_points("first", goal="min", loss=1.0, acc=1)
+    record_points("second", loss=2.0, acc=True)
+    record_points("nan", loss=float("nan"), acc="high")
+    latest = record_points("latest", loss=2.0, text="a")
+
+    with mt.open("local") as store:
+        assert store.best("loss").name == "second"  # the latest run with it defines no goal: the most; the first of two
+        assert store.best("loss", goal="min").id == first
+        assert store.best("loss", where="name ~ '*t' and name != first").id == latest
+        assert store.best("acc").id == first  # a bool is a number, a text is none
+        with pytest.raises(mt.RunNotFoundError, match=r"Did you mean 'metrics\.loss'"):
+            store.best("los")
+        with pytest.raises(mt.RunNotFoundError, match="no run has a number for the metric 'text'"):
+            store.best("text")
+        with pytest.raises(mt.RunNotFoundError, match="no such runs"):
+            store.best("loss", project="nothing")
+        with pytest.raises(mt.ConfigError, match="goal"):
+            store.best("loss", goal="least")  # type: ignore[arg-type]
+    lowest = record_points("lowest", goal="min", loss=0.5)
+    with mt.open("local") as store:
+        assert store.best("loss").id == lowest
+
+
+def test_runs_become_a_data_frame() -> None:
+    run = record("first", accuracy=0.75)
+    record_points("second", params={"lr": 1}, acc=2**70)
+    with mt.open("local") as store:
+        frame = store.to_pandas(where="status = finished").set_index("name")
+        only = store.runs(project="sweep").to_pandas()
+    assert list(frame.columns[:5]) == ["id", "project", "status", "started", "ended"]
+    assert frame.loc["first", "id"] == run.id
+    assert frame.loc["first", "params.model.depth"] == 3
+    assert frame.loc["first", "metrics.val/acc"] == 0.75
+    assert frame.loc["first", "tags.team"] == "vision"
+    assert frame.loc["first", "tags.base"] is True
+    assert frame.loc["second", "metrics.acc"] == 2**70
+    assert frame.loc["second":, "params.model.depth"].isna().all()
+    assert str(frame["started"].dt.tz) == "UTC"
+    assert list(only["name"]) == ["second"]
+
+
+def test_without_pandas_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_points("one", acc=1.0)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with mt.open("local") as store:
+        with pytest.raises(mt.MissingExtraError, match="pip install pandas"):
+            store.to_pandas()
+        with pytest.raises(mt.MissingExtraError, match="pip install pandas"):
+            store.best("acc").metrics("acc").to_pandas()
+
+
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;\ud800"
+
+
+def test_what_notebooks_show_is_escaped() -> None:
+    with mt.init(project=HOSTILE, name=HOSTILE, params={HOSTILE: HOSTILE}, tags={HOSTILE: HOSTILE}) as run:
+        run.log({HOSTILE: HOSTILE, "loss": 0.123456789})
+    with mt.open("local") as store:
+        shown = [run._repr_html_(), store.run(run.id)._repr_html_(), store.runs()._repr_html_()]
+    for html in shown:
+        assert ElementTree.fromstring(html.encode()).tag == "div"  # well-formed: every sign was taken for a text
+        assert {element.tag for element in ElementTree.fromstring(html.encode()).iter()} <= HARMLESS
+        assert "<script>alert" in "".join(ElementTree.fromstring(html.encode()).itertext())
+    assert "0.123457" in shown[1]
+    assert run.id in shown[2]
+
+
+HARMLESS = {"div", "strong", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
+
+
+def test_a_notebook_links_to_web_pages_only() -> None:
+    assert "javascript" not in card("run", {}, {}, "javascript:alert(1)")
+    page = ElementTree.fromstring(
+        card("run", {"a": None}, {"params": dict.fromkeys(map(str, range(30)), 1)}, 'https://me:pw@host/"onclick="x')
+    )
+    link = page.find(".//a")
+    assert link is not None
+    assert link.get("href") == 'https://***@host/"onclick="x'
+    assert set(link.keys()) == {"href", "target", "rel"}
+    assert "and 10 more" in "".join(page.itertext())
+    assert "pw" not in ElementTree.tostring(page, "unicode")
