@@ -98,27 +98,23 @@ def export_points(views: Iterable[RunView], path: Path) -> Exported:
 
 
 def describe_run(view: RunView) -> dict[str, Any]:
-    """Return what the listing tells of a run, in terms of JSON."""
+    """Return what the listing tells of a run: values as they are, times as ISO 8601."""
     ref = view.ref
-    return dict(
-        to_wire(
-            {
-                "id": ref.id,
-                "native_id": ref.native_id,
-                "project": ref.project,
-                "name": ref.name,
-                "status": ref.status,
-                "started": iso_time(ref.started),
-                "ended": iso_time(ref.ended),
-                "parent": ref.parent,
-                "tags": tags_of(view),
-                "params": params_of(view),
-                "metrics": view.latest,
-                "url": ref.url,
-                "deleted": ref.deleted,
-            }
-        )
-    )
+    return {
+        "id": ref.id,
+        "native_id": ref.native_id,
+        "project": ref.project,
+        "name": ref.name,
+        "status": ref.status,
+        "started": iso_time(ref.started),
+        "ended": iso_time(ref.ended),
+        "parent": ref.parent,
+        "tags": tags_of(view),
+        "params": params_of(view),
+        "metrics": view.latest,
+        "url": ref.url,
+        "deleted": ref.deleted,
+    }
 
 
 def _points(views: Iterable[RunView], done: Exported) -> Iterator[dict[str, Any]]:
@@ -138,7 +134,7 @@ def _points_of(view: RunView) -> Iterator[tuple[str, int | float | None, int, An
         damaged: list[str] = []
         yield from entry_points(Journal(RunFolder(folder)).entries(damaged))
         if damaged:
-            raise RecordError(f"{len(damaged):,} damaged lines are left out, the first: {damaged[0]}")
+            raise RecordError(f"damaged lines were left out ({len(damaged):,}), the first: {damaged[0]}")
         return
     for name, series in view.state.metrics.items():
         for step, time, value in zip(series.steps, series.times, series.values, strict=True):
@@ -201,7 +197,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     wire = to_wire(value)
-    if isinstance(value, int):  # Python itself writes no int of more than 4,300 digits
+    if isinstance(value, int):  # Python writes none of more than 4,300 digits: those are in hexadecimal
         return str(wire["v"] if isinstance(wire, dict) else wire)
     return _dump(value)
 

@@ -51,6 +51,7 @@ def runs(
     from .. import read
     from ..export import describe_run
     from ..query import Field, parse, parse_field
+    from ..records import to_wire
 
     if sort is None and (top is not None or reverse):
         raise ConfigError(f"{'--top' if top is not None else '--reverse'} needs an order: --sort FIELD; --limit N shows the last runs")
@@ -76,7 +77,7 @@ def runs(
             chosen = chosen[-limit:] if limit > 0 else []
         warn(there, [*asked, *([order] if order else [])])
         if as_json:
-            print_json([describe_run(view) for view in chosen])
+            print_json([to_wire(describe_run(view)) for view in chosen])
         elif not chosen:
             print(
                 f"none of the {len(there):,} runs at {store.address} meets the filter"
