@@ -1,6 +1,6 @@
 """Images and tables where MLflow's own pages look for them. Pure but for `thumbnail`.
 
-MLflow 2.16 and later: `log_image(key=, step=)` writes two files, and the tag `mlflow.loggedImages`; the grid of images reads key, step
+MLflow 3.17: `log_image(key=, step=)` writes two files, and the tag `mlflow.loggedImages`; the grid of images reads key, step
 and time from their names, and shows PNG and WebP alone:
 
     images/val~pred+step+3+timestamp+1577934245678+<anything>.png

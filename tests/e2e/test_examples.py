@@ -53,6 +53,14 @@ def test_quickstart_records_a_run_and_reads_it_back(run_python, tmp_path: Path) 
     assert len(list((tmp_path / "work" / ".multitrack" / "quickstart").glob("*/run.json"))) == 1
 
 
+def test_media_are_logged_and_read_back(run_python) -> None:
+    printed = run_python(str(EXAMPLES / "media.py"))
+
+    assert "6 images; the first of them: media/images/val/samples/0-" in printed
+    assert "confusion at step 2: [['cat', 10], ['dog', 9]]" in printed
+    assert "weights: 1000 in 16 bins" in printed
+
+
 @pytest.mark.slow
 def test_mirror_brings_every_point_to_both_targets(run_python, tmp_path: Path) -> None:
     printed = run_python(str(EXAMPLES / "mirror.py"))
