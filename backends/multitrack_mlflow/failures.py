@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 import requests
 
@@ -39,7 +40,7 @@ def translated(doing: str) -> Iterator[None]:
     `doing` begins the message: `creating the run: ...`. Passwords in URLs are left out of it, and the SDK's exception is not attached.
 
     Raises:
-        TransientError: no answer, 408, 409, 429, 5xx, a locked or unreachable database, a full disk.
+        TransientError: no answer or none of MLflow's, 408, 409, 429, 5xx, a locked or unreachable database, a full disk.
         AuthError: 401 or 403, or missing credentials of an artifact store.
         PermanentError: anything else.
     """
@@ -62,6 +63,8 @@ def _translate(doing: str, error: Exception) -> BackendError:
         return PermanentError(f"{message}; pip install '{extra}'")
     if cause is not None and "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return PermanentError(f"{message}; name the authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH")
+    if isinstance(error, JSONDecodeError):  # a captive portal or a proxy in between; what it means for the request, nobody knows
+        return TransientError(f"{doing}: what answers there does not speak like MLflow: {_one_line(error)}")
     if _BAD_DATABASE_FILE.search(message):
         return PermanentError(message)
     if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in _NO_CREDENTIALS:

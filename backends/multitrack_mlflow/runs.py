@@ -68,11 +68,21 @@ def settle_run(client: MlflowClient, experiment: str, run_id: str, *, made: bool
         return None
     chosen = min(found, key=lambda run: (names.TAG_CHOSEN not in run.data.tags, str(run.info.run_id)))
     if (made or len(found) > 1) and names.TAG_CHOSEN not in chosen.data.tags:
-        client.set_tag(chosen.info.run_id, names.TAG_CHOSEN, "true")
+        _mark(client, chosen.info.run_id)
     for run in found:
         if run is not chosen and run.info.lifecycle_stage == "active" and not (run.data.metrics or run.data.params):
             _discard(client, run)
     return chosen
+
+
+def _mark(client: MlflowClient, native_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_tag(native_id, names.TAG_CHOSEN, "true")
+    except MlflowException:  # SQL databases refuse a tag that somebody else sets at the same moment
+        if names.TAG_CHOSEN not in client.get_run(native_id).data.tags:
+            raise
 
 
 def _runs_of(client: MlflowClient, experiment: str, run_id: str) -> list[Any]:
@@ -109,9 +119,9 @@ def adopt_children(client: MlflowClient, experiment: str, parent: RunStarted, na
 
 
 def create_run(client: MlflowClient, experiment: str, run: RunStarted, parent: str | None) -> Any:
-    """Create a run (`mlflow.entities.Run`), tags and all, in one request: a crash leaves all of it or nothing. `settle_run` tells whether it stays.
+    """Create a run (`mlflow.entities.Run`), tags and all, in one request: a crash leaves all of it or nothing.
 
-    Not through the client, which takes a start at the epoch for none.
+    `settle_run` tells whether it stays. Not through the client, which takes a start at the epoch for none.
     """
     from mlflow.entities import RunTag
 

@@ -36,7 +36,8 @@ def _play(folder: Path, name: str, kills: int, tally: Tally) -> None:
     for _ in range(kills):
         # Its beginning takes longer than a run: what has arrived before has to be found again.
         if kill_after(fork(lambda: _migrate(folder, name)), tally.dice.uniform(0.05, LONGEST)):
-            tally.count("while it migrated")
+            whole = len(_whole_ones(folder, name))
+            tally.count(f"with {whole} of {RUNS} runs whole" if whole < RUNS else "when all had arrived")
             do(lambda: _check_whole_ones(folder, name))
         else:
             break
@@ -78,15 +79,20 @@ def _check_whole_ones(folder: Path, name: str) -> None:
     """No run is there twice, and whichever carries the completion marker is identical with the original."""
     ids = _rows(folder, name, "select value from tags where key = 'multitrack.run_id'")
     assert len(ids) == len(set(ids))
-    whole = _rows(
+    whole = _whole_ones(folder, name)
+    if whole:
+        report = mt.verify(f"mlflow:{_uri(folder, 'here')}", f"mlflow:{_uri(folder, name)}", runs=whole)
+        assert report.counts == {"identical": len(whole)}, str(report)
+
+
+def _whole_ones(folder: Path, name: str) -> list[str]:
+    found = _rows(
         folder,
         name,
         "select id.value from tags id join tags done using (run_uuid)"
         " where id.key = 'multitrack.run_id' and done.key = 'multitrack.complete'",
     )
-    if whole:
-        report = mt.verify(f"mlflow:{_uri(folder, 'here')}", f"mlflow:{_uri(folder, name)}", runs=[row[0] for row in whole])
-        assert report.counts == {"identical": len(whole)}, str(report)
+    return [str(row[0]) for row in found]
 
 
 def _check(folder: Path, name: str) -> None:
