@@ -15,8 +15,8 @@ from ..records import Metrics, Points, Record
 from .fold import RunState, Series, fold
 
 _ROW = b'{"kind":"metrics",'
-_FIELDS = frozenset({"kind", "seq", "time", "step", "values"})
-_PLAIN = frozenset({float, int, bool, str})
+_FIELDS = ("kind", "seq", "time", "values")
+_FIELDS_WITH_STEP = ("kind", "seq", "time", "step", "values")
 
 
 @dataclass(slots=True)
@@ -50,8 +50,8 @@ class Outline:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             return False
-        values = row.get("values")
-        if not _is_row(row) or not _PLAIN.issuperset(map(type, values.values())):
+        values = _values_of(row)
+        if values is None:
             return False
         self._add(values.items())
         return True
@@ -104,13 +104,21 @@ class Outline:
         return {name: tally.count for name, tally in self._tallies.items()}
 
 
-def _is_row(row: dict[str, Any]) -> bool:
-    """Return whether a line's fields are those of a `Metrics` record, by their exact types."""
-    return (
-        row["kind"] == "metrics"
-        and type(row.get("seq")) is int
-        and type(row.get("time")) is int
-        and type(row.get("step", 0)) in (int, float)
-        and type(row.get("values")) is dict
-        and _FIELDS.issuperset(row)
-    )
+def _values_of(row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a row's values if its fields are those of a `Metrics` record, in the order in which they are written and of exact types."""
+    fields, step = tuple(row), 0
+    if fields == _FIELDS_WITH_STEP:
+        kind, seq, time, step, values = row.values()
+    elif fields == _FIELDS:
+        kind, seq, time, values = row.values()
+    else:
+        return None
+    if kind != "metrics" or type(seq) is not int or type(time) is not int or type(values) is not dict:
+        return None
+    if type(step) is not int and type(step) is not float:
+        return None
+    for value in values.values():
+        kind = type(value)
+        if kind is not float and kind is not int and kind is not bool and kind is not str:
+            return None
+    return values
