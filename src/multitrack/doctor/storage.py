@@ -122,7 +122,7 @@ def _check_runs(store: Store, *, deep: bool) -> Iterator[Finding]:
             alive += journal.is_alive()
             journal.started()
             if deep and (lines := _damaged_lines(journal)):
-                damaged.append((run, f"{len(lines):,} damaged lines, the first: {lines[0]}"))
+                damaged.append((run, f"damaged lines: {len(lines):,}, the first: {lines[0]}"))
         except (RecordError, OSError) as error:
             damaged.append((run, str(error)))
     looked = "every record was read" if deep else "--deep reads every record"
