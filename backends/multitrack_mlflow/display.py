@@ -105,8 +105,8 @@ def tags_for(artifacts: Iterable[str], known: Mapping[str, str]) -> dict[str, st
     if any(part.kind == "image" for part in parts) and names.TAG_LOGGED_IMAGES not in known:
         tags |= {names.TAG_LOGGED_IMAGES: "True", names.TAG_OUR_IMAGES: "True"}
     tables = [{"path": str(part), "type": "table"} for part in parts if part.kind == "table"]
-    if tables:
-        listed = _listed(known.get(names.TAG_LOGGED_ARTIFACTS))
+    listed = _listed(known.get(names.TAG_LOGGED_ARTIFACTS, "[]"))
+    if tables and listed is not None:
         tags[names.TAG_LOGGED_ARTIFACTS] = _fit([*listed, *(table for table in tables if table not in listed)])
     return tags
 
@@ -115,7 +115,7 @@ def without_own(tags: Mapping[str, str]) -> dict[str, str]:
     """Return a run's tags without what `tags_for` has added."""
     own = {names.TAG_LOGGED_IMAGES} if names.TAG_OUR_IMAGES in tags else set()
     kept = {name: value for name, value in tags.items() if name not in own}
-    listed = _listed(kept.get(names.TAG_LOGGED_ARTIFACTS))
+    listed = _listed(kept.get(names.TAG_LOGGED_ARTIFACTS, "[]")) or []
     others = [one for one in listed if not _is_ours(one)]
     if len(others) < len(listed):
         kept[names.TAG_LOGGED_ARTIFACTS] = json.dumps(others)
@@ -124,12 +124,13 @@ def without_own(tags: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _listed(text: str | None) -> list[Any]:
+def _listed(text: str) -> list[Any] | None:
+    """Return what the tag lists; None where somebody has written something else there."""
     try:
-        found = json.loads(text or "[]")
+        found = json.loads(text)
     except ValueError:
-        return []
-    return found if isinstance(found, list) else []
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _is_ours(listed: Any) -> bool:
