@@ -18,6 +18,8 @@ _BAD_DATABASE_FILE = re.compile(r"unable to open database file|readonly database
 """What drivers call operational, and what waiting does not heal."""
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "CredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"})
 """What the SDKs of S3, Azure and Google raise before they ask their stores."""
+_NOT_JSON = "response body was not in a valid JSON format"
+"""What MLflow's client says of a good answer that is none of MLflow's."""
 _RETRIED = frozenset({408, 409, 423, 425, 429, 499})
 _CODES = {
     "TEMPORARILY_UNAVAILABLE": 503,
@@ -63,8 +65,9 @@ def _translate(doing: str, error: Exception) -> BackendError:
         return PermanentError(f"{message}; pip install '{extra}'")
     if cause is not None and "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return PermanentError(f"{message}; name the authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH")
-    if isinstance(error, JSONDecodeError):  # a captive portal or a proxy in between; what it means for the request, nobody knows
-        return TransientError(f"{doing}: what answers there does not speak like MLflow: {_one_line(error)}")
+    if isinstance(error, JSONDecodeError) or _NOT_JSON in message:
+        # A hotel's login page, a proxy with an error of its own. Nobody knows what became of the request.
+        return TransientError(f"{doing}: something answers that is not MLflow: a login page or a proxy on the way, perhaps")
     if _BAD_DATABASE_FILE.search(message):
         return PermanentError(message)
     if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in _NO_CREDENTIALS:

@@ -110,7 +110,7 @@ FAULTS: dict[str, tuple[Effect, str]] = {
     "broken": (Answer(500), ""),
     "away": (Answer(503), ""),
     "cut": (Cut(keep=0.5), ""),
-    "garbled": (Corrupt(), "does not speak like MLflow"),
+    "garbled": (Corrupt(), "not MLflow"),
 }
 
 
