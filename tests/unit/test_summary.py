@@ -37,7 +37,7 @@ LIFE = {"version", "sizes", "status", "ended", "ended_us"}
 """What the run's state does not tell."""
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(runs, st.sampled_from([None, "min", "max", "mean", "first", "last", "none"]))
 def test_it_says_what_the_whole_run_says(tmp_path_factory: pytest.TempPathFactory, records: list[Record], rule: Any) -> None:
     folder, _ = write(tmp_path_factory.mktemp("s"), [*records, MetricDefinition(time=5, name="*", summary=rule)])
@@ -106,7 +106,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert {name: said[name] for name in expected} == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(runs)
 def test_it_is_json_whatever_the_run_holds_and_reads_back(tmp_path_factory: pytest.TempPathFactory, records: list[Record]) -> None:
     folder, _ = write(tmp_path_factory.mktemp("s"), records)
