@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from multitrack.journal import Journal
 from multitrack.records import Metrics, RunFinished
-from multitrack.summary import summarise
 from support.scripts import Ended, Scripts, stop
 
 
@@ -108,36 +105,6 @@ def test_a_handler_of_the_users_own_stays(scripts: Scripts) -> None:
     stop(process, process.terminate)
     assert process.returncode == 5
     assert Ended(5, "", "", scripts.store).status == "failed"
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_everything_that_was_logged_is_there(scripts: Scripts) -> None:
-    seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
-    print(f"SEED={seed}")
-    chance = random.Random(seed)
-    code = """
-        run = mt.init("p", capture=QUICK, quiet=True)
-        print("ready", flush=True)
-        import os
-        for i in range(10**9):
-            run.log({"i": i, "text": "x" * (i % 5000)}, step=i)
-            os.write(1, b"%d\\n" % i)
-    """
-    for _ in range(4):
-        process = scripts.start(code)
-        assert process.stdout is not None
-        process.stdout.readline()
-        seen = process.stdout.read(chance.randrange(100, 20_000))
-        process.kill()
-        seen += process.communicate(timeout=60)[0]
-        returned = int(seen[: seen.rindex("\n")].splitlines()[-1])
-        folder = max(scripts.store.runs(), key=lambda run: run.path.stat().st_mtime_ns)
-        steps = [record.step for record in Journal(folder).records() if isinstance(record, Metrics)]
-        assert steps == list(range(len(steps)))
-        assert len(steps) > returned
-        assert Journal(folder).verdict().status == "crashed"
-        assert summarise(folder)["status"] == "crashed"
-        assert summarise(folder)["metrics"]["i"] == len(steps)
 
 
 def test_a_signal_handler_that_records_while_a_record_is_written(scripts: Scripts) -> None:

@@ -108,7 +108,6 @@ FAULTS: dict[str, tuple[Effect, str]] = {
     "hanging": (Hang(), "time"),
     "busy": (Answer(429, {"Retry-After": "1"}), ""),
     "broken": (Answer(500), ""),
-    "away": (Answer(503), ""),
     "cut": (Cut(keep=0.5), ""),
     "garbled": (Corrupt(), "not MLflow"),
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,6 @@ print("ready", flush=True)
 if start < 100:
     time.sleep(60)
 """
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    file = tmp_path / "mlflow.db"
-    command = [sys.executable, "-c", f"import mlflow; mlflow.MlflowClient('sqlite:///{file}').search_experiments()"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    return file
 
 
 @pytest.mark.parametrize("disk", ["kept", "empty"])
