@@ -73,12 +73,12 @@ def _whole_step(text: str) -> int | None:
     return step if abs(step) <= _FARTHEST_STEP else None
 
 
-def thumbnail(file: Path) -> bytes:
+def thumbnail(file: Path) -> bytes | Path:
     """Return a small version of an image as WebP; the image itself where Pillow is missing, or cannot read it."""
     try:
         from PIL import Image
     except ImportError:
-        return file.read_bytes()
+        return file
     try:
         with Image.open(file) as image:
             small = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -87,7 +87,7 @@ def thumbnail(file: Path) -> bytes:
             small.save(content, "WEBP")
             return content.getvalue()
     except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
-        return file.read_bytes()
+        return file
 
 
 # -- tags ---------------------------------------------------------------------------------------------------------------------
