@@ -16,6 +16,9 @@ import PIL.Image
 import pytest
 
 import multitrack as mt
+from multitrack.backend import RunFilter
+from multitrack.journal.blobs import hash_file
+from multitrack_mlflow import MLflowBackend
 from support.couriers import Bench
 from support.mlflow_server import MLflowServer
 
@@ -107,6 +110,20 @@ def test_mlflows_pages_find_images_and_tables(bench: Bench, server: MLflowServer
         assert view.table("cm").rows == [[2]]
         assert "mlflow.loggedImages" not in view.tags
         assert view.download(view.metrics("fig")["value"][0].name, tmp_path / "figure").read_bytes().startswith(b"\x89PNG")
+        artifact = view.artifacts[view.metrics("val/pred")["value"][0].name]
+
+    # Another process has not listed the files, and finds an image all the same.
+    source = MLflowBackend(server.url).source()
+    (ref,) = source.runs(RunFilter(ids=[out.strip()]))
+    source.fetch(ref, artifact, tmp_path / "image")
+    source.close()
+    assert hash_file(tmp_path / "image") == (artifact.sha256, artifact.size)
+
+    # On to a store of files, the run is whole.
+    back = f"local:{tmp_path / 'back'}"
+    assert mt.migrate(target, back, runs=[out.strip()]).ok
+    (moved,) = mt.verify(f"local:{bench.store.root}", back, runs=[out.strip()]).runs
+    assert moved.verdict == "identical"
 
 
 def test_what_others_logged_as_images_and_tables_moves_with_its_tags(
