@@ -23,6 +23,9 @@ MAPPING_VERSION = 1
 
 def filtered(entries: Iterable[Entry], filters: Filters) -> Iterator[Entry]:
     """Yield what passes the filters."""
+    if not filters:  # the most frequent case, a million times over
+        yield from entries
+        return
     for entry in entries:
         record = filters.apply(entry.record)
         if record is not None:
