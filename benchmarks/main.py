@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 import traceback
 
@@ -22,6 +24,7 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and folders are cleaned up
     print(machine(), flush=True)
     for name in asked.names or NAMES:
         start = time.monotonic()
