@@ -134,6 +134,7 @@ def test_nothing_is_overwritten_unasked(capsys: Output) -> None:
     assert Path("runs.csv").read_text() == "mine"
     assert multitrack(["export", "--to", "runs.csv", "--force"]) == 0
     assert len(rows("runs.csv")) == 1
+    assert not list(Path().glob(".runs*"))
 
 
 def test_an_export_that_fails_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,9 +211,9 @@ def test_a_misspelt_field_is_told(arguments: tuple[str, ...], told: str) -> None
 
 
 def test_the_best_run_is_that_of_the_goal() -> None:
+    record_points("nan", loss=float("nan"), acc="high")
     first = record_points("first", goal="min", loss=1.0, acc=1)
     record_points("second", loss=2.0, acc=True)
-    record_points("nan", loss=float("nan"), acc="high")
     latest = record_points("latest", loss=2.0, text="a")
 
     with mt.open("local") as store:
