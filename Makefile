@@ -5,6 +5,7 @@
 #   make check    the quick part of it, for while you work
 #   make bench    measure speed
 #   make docs     write the pages that come from the code
+#   make site     build the documentation as a site, into site/
 #   make clean    remove what was made, the virtual environment included
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -15,7 +16,7 @@ SOURCES := src backends tests docs/generate.py $(wildcard examples benchmarks)
 # Two at a time: the tests start servers, and those need processors as well.
 WORKERS ?= 2
 
-.PHONY: help test check lint demo bench docs clean
+.PHONY: help test check lint demo bench docs site clean
 .DEFAULT_GOAL := help
 
 help:
@@ -57,6 +58,9 @@ bench: $(VENV)/.demo
 docs: $(VENV)/.dev
 	$(PY) docs/generate.py
 
+site: docs
+	$(VENV)/bin/zensical build --strict
+
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site .cache demo-output .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src backends tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -9,19 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from multitrack.journal import Journal
 from multitrack.records import Metrics
+from multitrack.state import fold
 from support.couriers import wait_for
 from support.recipes import following
 
 pytestmark = pytest.mark.slow
 RANKS = 4
-ELASTIC = {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+LAUNCH = {"TORCHELASTIC_RUN_ID": "ef0f92a4-f3a2-4b28-8bcc-54ded90e8f37", "MASTER_ADDR": "localhost", "MASTER_PORT": "35713"}
 
 
-def rank(number: int) -> dict[str, str]:
-    """Return what torchrun 2.13 tells a rank, among others."""
+def rank(number: int, restarts: int = 0) -> dict[str, str]:
+    """Return what torchrun 2.13 tells a rank, among others: without --rdzv-id, it draws one."""
     size = str(RANKS)
-    return {**ELASTIC, "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": "0"}
+    return {
+        **LAUNCH,
+        "TORCHELASTIC_RESTART_COUNT": str(restarts),
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
+        "WORLD_SIZE": size,
+        "LOCAL_WORLD_SIZE": size,
+        "GROUP_RANK": "0",
+    }
 
 
 def test_four_ranks_are_one_run(tmp_path: Path) -> None:
@@ -62,3 +72,17 @@ def test_a_rank_that_dies_costs_the_others_nothing(tmp_path: Path) -> None:
         assert state.status == "finished"
         assert {name: len(series) for name, series in state.metrics.items()}["throughput/rank_3"] == 10
         assert recipe.stored("team").marker is not None
+
+
+def test_a_restart_goes_on_with_the_run_if_it_may(tmp_path: Path) -> None:
+    with following("torchrun", tmp_path) as recipe:
+        recipe.write("multitrack.toml", "")
+        for attempt, resume in enumerate(("never", "allow", "allow")):
+            recipe.write("train.py", recipe.block("python"), {'params={"lr": 0.1}': f'params={{"lr": 0.1}}, resume="{resume}"'})
+            env = {**recipe.env, "MULTITRACK_BACKENDS": "local"}
+            ranks = [recipe.launch("python", "train.py", env={**env, **rank(number, attempt)}) for number in range(RANKS)]
+            for process in ranks:
+                _, err = process.communicate(timeout=60)
+                assert process.returncode == 0, err
+        points = sorted(len(fold(Journal(run).records()).metrics["train/loss"]) for run in recipe.store.runs())
+        assert points == [20, 40]
