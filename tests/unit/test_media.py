@@ -287,6 +287,12 @@ def test_what_is_no_histogram_is_refused(arguments: tuple[Any, ...], fields: dic
         mt.Histogram(*arguments, **fields)
 
 
+def test_listings_show_a_point_in_a_few_words() -> None:
+    assert str(mt.Histogram([1, 2, 3.5])) == "histogram of 3, 1 to 3.5"
+    assert str(HistogramRecord(edges=[], counts=[])) == "histogram of 0"
+    assert str(ArtifactRef(name="media/images/a/0-b.png", sha256="b")) == "media/images/a/0-b.png"
+
+
 # -- names ----------------------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,11 @@ class Histogram(TaggedValue):
     edges: list[float]
     counts: list[int | float]
 
+    def __str__(self) -> str:
+        """Return one short line, for listings; `repr` has all of it."""
+        between = f", {self.edges[0]:.4g} to {self.edges[-1]:.4g}" if self.edges else ""
+        return f"histogram of {sum(self.counts):,}{between}"
+
 
 class ArtifactRef(TaggedValue):
     """A value that is a file: this run's artifact of this name and content."""
@@ -63,6 +68,10 @@ class ArtifactRef(TaggedValue):
     name: str
     sha256: str
     media_type: str | None = None
+
+    def __str__(self) -> str:
+        """Return the artifact's name, for listings."""
+        return self.name
 
 
 _TAGGED = {"type": "object", "properties": {"$": {"type": "string"}}, "required": ["$"]}
