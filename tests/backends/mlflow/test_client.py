@@ -158,13 +158,19 @@ def test_a_refused_login_is_an_auth_error_that_names_the_remedy(status: int, bod
         (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "bad"}'),
         (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "gone"}'),
         (404, b"<html>not here</html>"),
-        (200, b"<html>hello</html>"),
         (501, b"not implemented"),
         (413, b"too large"),
     ],
 )
 def test_answers_that_will_not_change_are_permanent(status: int, body: bytes) -> None:
     assert type(refusal_of(always(status, body))) is PermanentError
+
+
+def test_a_login_page_on_the_way_is_an_outage() -> None:
+    error = refusal_of(always(200, b"<html>Welcome to our hotel</html>"))
+    assert type(error) is TransientError
+    assert "something answers that is not MLflow" in str(error)
+    assert "hotel" not in str(error)
 
 
 @pytest.mark.timeout(10)

@@ -142,7 +142,7 @@ def test_a_new_run_stands_in_its_experiment_with_everything_that_is_known_at_the
         "multitrack.job_type": "train",
         "multitrack.host": "node1",
         "a/b c": "1",
-        TAG_RUN_ID: record.id,
+        TAG_RUN_ID: record.id, "multitrack.chosen": "true",
     }
     assert sink.url() == f"{client.tracking_uri}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
 
@@ -223,7 +223,7 @@ def test_updates_replace_what_stood_before(make_sink: OpenSink, project: str, cl
     sink.write(batch(*updates))
     found = run_of(sink, client)
     assert (found.info.run_name, found.info.status) == ("two", "SCHEDULED")
-    tags = {name: value for name, value in found.data.tags.items() if name != TAG_RUN_ID}
+    tags = {name: value for name, value in found.data.tags.items() if name not in (TAG_RUN_ID, "multitrack.chosen")}
     assert tags == {
         "mlflow.runName": "two", "mlflow.note.content": "n2", "multitrack.group": "g2", "keep": "1", "new": "", "back": "2"
     }  # fmt: skip
