@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .media.histogram import Histogram
     from .media.image import Image
     from .media.table import Table
+    from .listing import Runs
     from .migration import MigrationReport, migrate
     from .read import RunView, Series, Store, open
     from .run import Run
@@ -51,6 +52,7 @@ _HOMES = {
     "RunNotFoundError": "errors",
     "TransientError": "errors",
     "UnknownBackendError": "errors",
+    "Runs": "listing",
     "MigrationReport": "migration",
     "migrate": "migration",
     "RunView": "read",
@@ -84,6 +86,7 @@ __all__ = [
     "RunExistsError",
     "RunNotFoundError",
     "RunView",
+    "Runs",
     "Series",
     "Store",
     "Table",

@@ -169,6 +169,10 @@ def test_only_what_every_target_has_whole_is_pruned(store: Store, capsys: Output
     assert multitrack(["sync"]) == 0
     assert multitrack(["gc", "--delivered", "--older-than", "0m"]) == 0
     assert ids(store) == {alone.id, part.id}
+    assert multitrack(["migrate", "local:./a", "local", "--run", whole.id]) == 0
+    assert multitrack(["verify", "local:./a", "local", "--run", whole.id]) == 0
+    assert multitrack(["gc", "--delivered"]) == 0
+    assert whole.id in ids(store)
 
 
 def target_of(location: str) -> str:
