@@ -152,6 +152,14 @@ def _check(given: Mapping[str, Any], hidden: Hidden) -> int:
     return 0
 
 
+def step_aside() -> None:
+    """Give way to whatever else wants the processors."""
+    os.nice(19)
+    # Linux may weigh whole sessions against each other (sched(7), autogroup), and we are one of our own: `nice` would count within it only.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
 def main() -> int:
     """Run the courier for the target named on the command line; the working folder is the store."""
     hidden = Hidden()
@@ -162,7 +170,7 @@ def main() -> int:
     given = orjson.loads(sys.stdin.buffer.readline() or b"{}")
     if checks:
         return _check(given, hidden)
-    os.nice(19)
+    step_aside()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linger = float(os.environ.get("MULTITRACK_COURIER_LINGER", LINGER))
     Courier(Store(Path.cwd()), sys.argv[1], given.get("secrets"), hidden=hidden, linger=linger).work()
