@@ -142,7 +142,8 @@ def test_a_new_run_stands_in_its_experiment_with_everything_that_is_known_at_the
         "multitrack.job_type": "train",
         "multitrack.host": "node1",
         "a/b c": "1",
-        TAG_RUN_ID: record.id, "multitrack.chosen": "true",
+        TAG_RUN_ID: record.id,
+        "multitrack.chosen": "true",
     }
     assert sink.url() == f"{client.tracking_uri}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
 
