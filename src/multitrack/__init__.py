@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         TransientError,
         UnknownBackendError,
     )
+    from .listing import Runs
     from .media.histogram import Histogram
     from .media.image import Image
     from .media.table import Table
-    from .listing import Runs
     from .migration import MigrationReport, migrate
     from .read import RunView, Series, Store, open
     from .run import Run
