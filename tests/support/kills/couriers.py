@@ -23,7 +23,8 @@ from .workers import Tally, die, do, fork, kill_after
 KILLS_A_RUN = 10
 LONGEST = 0.12
 """Seconds after which a courier is killed at the latest: long enough for some of them to get to the end of what there is."""
-CALLS = ("open", "write", "write", "flush", "flush", "finish")
+CALLS = ("open", "write", "write", "write", "flush", "flush", "flush", "finish")
+"""How often each is chosen."""
 MOMENTS = ("before", "half-way through", "after")
 
 
@@ -92,13 +93,13 @@ class _Round:
 
     def _kill_one(self) -> bool:
         """Start a courier and have it die; return False if it came to its end, or did nothing but wait, before that."""
-        if self._dice.random() < 0.5:
+        if self._dice.random() < 0.3:
             where = "at any moment"
             killed = kill_after(fork(self._deliver), self._dice.uniform(0.0, LONGEST))
         else:
             call = self._dice.choice(CALLS)
             moment = self._dice.choice(MOMENTS if call == "write" else (MOMENTS[0], MOMENTS[-1]))
-            count = 1 if call in ("open", "finish") else self._dice.randrange(1, 8)
+            count = {"write": self._dice.randrange(1, 6), "flush": self._dice.randrange(1, 3)}.get(call, 1)
             began = time.monotonic()
             killed = kill_after(fork(lambda: self._deliver(lambda: _plan(call, moment, count))), 3 * LONGEST)
             where = f"{moment} {call}" if time.monotonic() - began < 3 * LONGEST else "at any moment"
