@@ -31,7 +31,10 @@ def entries(nav: list[Any]) -> Iterator[str]:
 def test_every_page_is_in_the_menu() -> None:
     # zensical says nothing when one is missing, on either side.
     menu = list(entries(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
-    assert sorted(menu) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert not pages - set(menu), "give them a place under nav in zensical.toml"
+    assert not set(menu) - pages, "take them out of nav in zensical.toml"
+    assert len(menu) == len(set(menu)), menu
 
 
 class Page(HTMLParser):
