@@ -17,7 +17,8 @@ from pathlib import Path
 
 from .delivery import Ledger
 from .errors import ConfigError, MultitrackError, RecordError, RunNotFoundError, did_you_mean
-from .journal import FileLock, Journal, RunFolder, Store
+from .journal import FileLock, Journal, RunFolder, Store, is_locked
+from .journal.write import HEARTBEAT
 from .quota import measure, size_of
 from .records import RUN_ID, now
 
@@ -83,9 +84,8 @@ def examine(run: RunFolder) -> Standing:
     """Return how a run stands, by what its targets have acknowledged."""
     journal = Journal(run)
     name, project, ended, unreadable = None, run.path.parent.name, None, None
-    alive = True
+    alive = _may_live(run)
     try:
-        alive = journal.is_alive()
         start = journal.started()
         name, project = start.name, start.project
         ended = journal.verdict().ended
@@ -103,6 +103,15 @@ def examine(run: RunFolder) -> Standing:
             lacking[ledger.target] = f"may lack some of it ({error})"
     targets = tuple(ledger.target for ledger in ledgers)
     return Standing(run, name, project, size_of(run.path), ended, alive, targets, tuple(whole), lacking, unreadable)
+
+
+def _may_live(run: RunFolder) -> bool:
+    """Return whether somebody writes to the run; where its files cannot be read, by its locks and their signs of life alone."""
+    try:
+        return Journal(run).is_alive()
+    except (RecordError, OSError):
+        locks = list(run.records.glob("*.lock"))
+        return any(is_locked(lock) or time.time() - lock.stat().st_mtime < 3 * HEARTBEAT for lock in locks)
 
 
 def _lacks(ledger: Ledger) -> str | None:
@@ -176,17 +185,26 @@ def _remove(store: Store, run: RunFolder) -> None:
         if not claim.acquire():
             raise ConfigError(f"run {run.id} is being gone on with by another process")
         stack.enter_context(claim)
-        if Journal(run).is_alive():
+        if _may_live(run):
             raise ConfigError(f"run {run.id} goes on: end it first")
-        trash = store.root / ".trash"
-        trash.mkdir(exist_ok=True)
-        gone = trash / f"{run.id}-{secrets.token_hex(4)}"
-        run.path.rename(gone)
+        gone = _to_trash(store, run)
         for note in store.root.glob(f".pending/*/{run.id}"):
             note.unlink(missing_ok=True)
     _empty(gone)
     with contextlib.suppress(OSError):  # somebody else is removing as well
-        trash.rmdir()
+        gone.parent.rmdir()
+
+
+def _to_trash(store: Store, run: RunFolder) -> Path:
+    trash = store.root / ".trash"
+    gone = trash / f"{run.id}-{secrets.token_hex(4)}"
+    while True:
+        trash.mkdir(exist_ok=True)
+        try:
+            return run.path.rename(gone)
+        except FileNotFoundError:  # somebody else has just tidied the trash away, or has removed the run
+            if not run.path.exists():
+                raise
 
 
 def _empty(folder: Path) -> None:
@@ -218,7 +236,7 @@ def prune(store: Store, *, delivered: bool, older_than: float = 0.0, dry_run: bo
         if not dry_run:
             try:
                 _remove(store, run)
-            except ConfigError:  # gone on with since
+            except (ConfigError, FileNotFoundError):  # gone on with since, or removed by somebody else
                 done.kept.append(one)
                 continue
         done.runs.append(one)

@@ -103,6 +103,32 @@ def test_a_run_that_is_not_delivered_needs_force(store: Store, capsys: Output) -
     assert ids(store) == set()
 
 
+def test_a_run_that_cannot_be_read_needs_force(store: Store, capsys: Output) -> None:
+    run = record("newer")
+    (path,) = (run.dir / "records").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2'))
+    assert multitrack(["delete", run.id, "--yes", "--force"]) == 1  # its lock was touched a moment ago, from another host perhaps
+    assert "goes on" in capsys.readouterr().err
+    os.utime(path.with_suffix(".lock"), (time.time() - 3600,) * 2)
+    assert multitrack(["delete", run.id, "--yes"]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert multitrack(["gc", "--delivered"]) == 0
+    assert ids(store) == {run.id}
+    assert multitrack(["delete", run.id, "--yes", "--force"]) == 0
+    assert ids(store) == set()
+
+
+def test_two_may_tidy_up_at_a_time(store: Store) -> None:
+    for number in range(20):
+        record(str(number), "local:./a")
+    assert multitrack(["sync"]) == 0
+    together = [subprocess.Popen([*MULTITRACK, "gc", "--delivered", "--json"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=60)[0]) for process in together]
+    removed = [one["run"] for report in told for one in report["removed"]]
+    assert (len(removed), len(set(removed)), ids(store)) == (20, 20, set())
+    assert [process.returncode for process in together] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"), [("mlflow:http://h#x", "is at a service"), ("nope", "32 lowercase letters"), ("near", "Did you mean")]
 )

@@ -149,7 +149,7 @@ def _cell(view: RunView, field: Field) -> str:
     value = lookup(view)(field)
     if value is MISSING:
         return "-"
-    if field.group == "tags" and value is None:
+    if field.group == "tags" and not value:  # a bare one; many a service has an empty text for it
         return "yes"
     return duration(value) if field.group is None and field.name == "duration" else show_value(value)
 
