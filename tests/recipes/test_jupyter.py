@@ -34,13 +34,18 @@ class Notebook:
         self._client.start_channels()
         self._client.wait_for_ready(timeout=TIMEOUT)
 
-    def run(self, cell: str) -> tuple[str | None, str]:
-        """Run a cell; return the name of the exception that it raised, if any, and all that it showed."""
+    def run(self, cell: str, *, interrupt_at: str | None = None) -> tuple[str | None, str]:
+        """Run a cell; return the name of the exception that it raised, if any, and all that it showed.
+
+        `interrupt_at`: what the cell shows when it is to be interrupted.
+        """
         shown: list[str] = []
 
         def show(message: dict[str, Any]) -> None:
             content = message["content"]
             shown.append(content.get("text") or content.get("data", {}).get("text/html", ""))
+            if interrupt_at and interrupt_at in shown[-1]:
+                self.kernel.interrupt_kernel()
 
         answer = self._client.execute_interactive(cell, timeout=TIMEOUT, output_hook=show)
         return answer["content"].get("ename"), "".join(shown)
@@ -103,13 +108,9 @@ def test_cells_that_fail(notebook: Notebook) -> None:
 
 
 def test_a_cell_that_is_interrupted(notebook: Notebook) -> None:
-    import threading
-
-    threading.Timer(1.5, notebook.kernel.interrupt_kernel).start()
-    assert (
-        notebook.run(notebook.recipe.block("python").replace("run.log(", "__import__('time').sleep(60)\n        run.log("))[0]
-        == "KeyboardInterrupt"
-    )
+    endless = 'print("at work", flush=True); __import__("time").sleep(60)\n        run.log('
+    error, _ = notebook.run(notebook.recipe.block("python").replace("run.log(", endless), interrupt_at="at work")
+    assert error == "KeyboardInterrupt"
     assert notebook.statuses() == [("one cell", "killed")]
 
 

@@ -53,5 +53,5 @@ def test_a_run_costs_no_more_than_its_timeout_while_offline(tmp_path: Path) -> N
         env = {name: value for name, value in laptop.env.items() if name != "MULTITRACK_FINISH_TIMEOUT"}
         began = time.monotonic()
         laptop.follow("python", "train.py", env=env)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30  # of which 1 is waiting: half of what it waits by default
         assert laptop.journal().verdict().status == "finished"
