@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from multitrack.backend import EVERYTHING
+from multitrack.courier import LOGIN_REFUSED, UNREACHABLE
 from multitrack.delivery import Ledger, start
 from multitrack.journal import Journal, RunFolder
 from support.couriers import Bench, wait_for
@@ -268,7 +269,8 @@ def test_a_courier_leaves_when_its_store_is_deleted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "code", "line"), [(None, 0, "0 runs"), ("refuse", 1, "refuses the login"), ("down", 1, "does not answer")]
+    ("rule", "code", "line"),
+    [(None, 0, "0 runs"), ("refuse", LOGIN_REFUSED, "refuses the login"), ("down", UNREACHABLE, "does not answer")],
 )
 def test_check_asks_the_service(bench: Bench, rule: str | None, code: int, line: str) -> None:
     if rule:
