@@ -18,6 +18,8 @@ _BAD_DATABASE_FILE = re.compile(r"unable to open database file|readonly database
 """What drivers call operational, and what waiting does not heal."""
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "CredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"})
 """What the SDKs of S3, Azure and Google raise before they ask their stores."""
+_CONFLICT = re.compile(r"UNIQUE constraint failed|duplicate key value violates|Duplicate entry")
+"""Somebody else has written the same tag at the same moment: asked again, MLflow sees it and updates it."""
 _NOT_JSON = "response body was not in a valid JSON format"
 """What MLflow's client says of a good answer that is none of MLflow's."""
 _RETRIED = frozenset({408, 409, 423, 425, 429, 499})
@@ -68,6 +70,8 @@ def _translate(doing: str, error: Exception) -> BackendError:
     if isinstance(error, JSONDecodeError) or _NOT_JSON in message:
         # A hotel's login page, a proxy with an error of its own. Nobody knows what became of the request.
         return TransientError(f"{doing}: something answers that is not MLflow: a login page or a proxy on the way, perhaps")
+    if _CONFLICT.search(message):
+        return TransientError(message)
     if _BAD_DATABASE_FILE.search(message):
         return PermanentError(message)
     if _BAD_DATABASE_LOGIN.search(message) or type(error).__name__ in _NO_CREDENTIALS:

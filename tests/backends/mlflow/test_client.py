@@ -166,6 +166,11 @@ def test_answers_that_will_not_change_are_permanent(status: int, body: bytes) ->
     assert type(refusal_of(always(status, body))) is PermanentError
 
 
+def test_what_somebody_else_writes_at_the_same_moment_is_written_later() -> None:
+    said = b'{"error_code": "BAD_REQUEST", "message": "(sqlite3.IntegrityError) UNIQUE constraint failed: tags.key, tags.run_uuid"}'
+    assert type(refusal_of(always(400, said))) is TransientError
+
+
 def test_a_login_page_on_the_way_is_an_outage() -> None:
     error = refusal_of(always(200, b"<html>Welcome to our hotel</html>"))
     assert type(error) is TransientError
