@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from multitrack.backend import EVERYTHING, Backend, Capabilities, Sink, Source
-from multitrack.errors import ConfigError
+from multitrack.errors import ConfigError, PermanentError
 
 
 class LocalBackend(Backend):
@@ -34,16 +34,19 @@ class LocalBackend(Backend):
         return Path(self.location or ".multitrack")
 
     def check(self) -> str:
-        """Return what is there.
+        """Return what is there. Makes nothing: a mistyped folder must not come to be by being asked for.
 
         Raises:
-            ConfigError: the folder cannot be written to.
+            PermanentError: the folder cannot be written to, or made.
         """
         from multitrack.journal import Store
 
-        store = Store(self.root)
-        store.create()
-        return f"{sum(1 for _ in store.runs()):,} runs in {self.root}"
+        there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise PermanentError(f"the store {self.root} cannot be written to: see the permissions of {there}")
+        if not self.root.exists():
+            return f"no store at {self.root} yet; the first run makes it"
+        return f"{sum(1 for _ in Store(self.root).runs()):,} runs in {self.root}"
 
     def sink(self) -> Sink:
         """Return a sink for one run."""

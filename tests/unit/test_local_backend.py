@@ -146,6 +146,8 @@ def test_locations(tmp_path: Path) -> None:
 def test_check_tells_what_is_there(tmp_path: Path) -> None:
     write_run(tmp_path)
     assert LocalBackend(str(tmp_path)).check() == f"1 runs in {tmp_path}"
+    assert "the first run makes it" in LocalBackend(str(tmp_path / "a" / "b")).check()
+    assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(PermanentError, match="cannot be written"):
         LocalBackend(str(tmp_path / "file" / "x")).check()
