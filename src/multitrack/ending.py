@@ -93,9 +93,11 @@ class _ProcessEnd:
 
 
 def _outermost_frame() -> FrameType | None:
-    """Return the frame that the main thread began with: that of the script, or of what runs it."""
+    """Return the frame that the main thread began with: that of the script, or of what runs it; in a child of `multiprocessing`, `run`."""
+    process = sys.modules.get("multiprocessing.process")
+    begins = process.BaseProcess._bootstrap.__code__ if process is not None else None
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None and frame.f_back is not None:
+    while frame is not None and frame.f_back is not None and frame.f_back.f_code is not begins:
         frame = frame.f_back
     return frame
 
@@ -163,8 +165,9 @@ def _watch_child_process() -> None:
 
 
 def _at_child_exit() -> None:
-    # Called while the exception that ended the child's work, if there is one, is on its way out.
-    status, error = to_ending(sys.exc_info()[1])
+    # Until Python 3.12, this is called while the exception that ended the child's work, if there is one, is on its way out.
+    raised = sys.exc_info()[1]
+    status, error = to_ending(raised) if raised is not None else _how_process_ended()
     for run in open_runs():
         run.finish(status, error=error)
 
