@@ -88,7 +88,8 @@ run.finish()
     assert bench.stored("one").marker is not None
 
 
-def test_watch_delivers_what_comes_until_it_is_interrupted(bench: Bench) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_watch_delivers_what_comes_until_it_is_interrupted(bench: Bench, ending: signal.Signals) -> None:
     bench.run(DEFERRED)
     watch = subprocess.Popen(
         [*MULTITRACK, "sync", "--watch"], cwd=bench.folder, env=bench.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -97,7 +98,7 @@ def test_watch_delivers_what_comes_until_it_is_interrupted(bench: Bench) -> None
         wait_for(lambda: bench.service("one").runs())
         bench.run(DEFERRED)
         wait_for(lambda: len([run for run in bench.service("one").runs().values() if run.marker]) == 2)
-        watch.send_signal(signal.SIGINT)
+        watch.send_signal(ending)
         out, err = watch.communicate(timeout=20)
     finally:
         watch.kill()

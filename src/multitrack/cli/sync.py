@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def sync(
     chosen = settings.target(to) if to else None
     if chosen is not None and chosen.backend == "local" and chosen.location == str(store.root):
         raise ConfigError(f"{chosen.address} is this store itself: the runs are there already")
+    if watch:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # how systemd and Kubernetes end a service
     with _Bars(quiet=as_json) as bars:
         report = deliver(store, runs, target, to=chosen, again=again, watch=watch, timeout=timeout, on_progress=bars.show)
     if as_json:
