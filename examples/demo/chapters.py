@@ -140,8 +140,10 @@ class Demo:
         """Stop the server once it has got a part of the run."""
         if epoch != EPOCHS_BEFORE_OUTAGE:
             return
-        run_id = mt.current().id
+        run = mt.current()
+        run_id = run.id
         deadline = time.monotonic() + PATIENCE
+        run.url("south", wait=PATIENCE)  # there as soon as the courier has noted what south acknowledged
         while not witness.count_points(self.south, run_id) and time.monotonic() < deadline:
             time.sleep(0.1)
         self.south.stop()

@@ -115,8 +115,9 @@ def test_a_refused_login_ends_the_target(tmp_path: Path) -> None:
         for run in waiting:
             made.dispatcher.add(run)
         made.work(lambda: made.dispatcher.refused)
-        assert {Ledger(run, "t").progress().state for run in waiting} <= {"stopped", "delivered"}
         assert Ledger(waiting[0], "t").progress().state == "stopped"
+        made.dispatcher.close()
+        assert {Ledger(run, "t").progress().state for run in waiting} <= {"stopped", "delivered"}
         made.dispatcher.add(waiting[0])
 
 

@@ -131,6 +131,8 @@ class Dispatcher:
         hanging = [job for job in self._jobs.values() if job.future is not None and not job.future.done()]
         for job in self._jobs.values():
             if job not in hanging:
+                if self.refused is not None and job.delivery.ledger.status().state == "delivering":  # was under way at the refusal
+                    self._note(job.delivery.ledger, Status("stopped", str(self.refused), 1, now()))
                 job.delivery.close()
         return not hanging
 
