@@ -159,6 +159,8 @@ class LiveSession(Session):
                 self._deliver_here()
             elif self._delivers:
                 self._wait_for_couriers(self._settings.finish_timeout if timeout is None else timeout)
+        else:
+            self._hand_over()
         if refused:
             say(f"run {label(self._run)}: the disk refused {refused:,} {'record' if refused == 1 else 'records'}; they are lost")
         progress = [] if not self._sends else [Ledger(self._folder, name).progress() for name in self._targets]
@@ -166,6 +168,18 @@ class LiveSession(Session):
         failed = {item.target: item.error or self._warned.get(item.target) for item in progress if not item.done}
         if self._on_error == "raise" and any(failed.values()):
             raise BackendError("; ".join(f"{target}: {error}" for target, error in failed.items() if error))
+
+    def _hand_over(self) -> None:
+        """A rank may end after its run was delivered and concluded: what it has written since is to be delivered as well."""
+        for name, target in self._targets.items():
+            if Ledger(self._folder, name).address() is None:
+                continue
+            try:
+                self._folder.store.add_pending(name, self._folder)
+                if self._settings.mode == "online":
+                    start_courier(self._folder.store, name, target.secrets())
+            except OSError as error:
+                self._warn(name, f"it cannot be told of what this process has written: {error.strerror or error}")
 
     def _end_part(self, status: Ending) -> None:
         if self._run.joined and self._folder.part.exists():

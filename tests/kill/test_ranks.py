@@ -15,7 +15,7 @@ from multitrack.backend import EVERYTHING
 from multitrack.delivery import Ledger
 from multitrack.journal import Journal, RunFolder
 from multitrack.records import Metrics
-from support.couriers import Bench
+from support.couriers import Bench, wait_for
 from support.journals import expected_entries
 from support.scripts import Scripts
 
@@ -49,6 +49,7 @@ def kinds_of(run: RunFolder) -> Counter[str]:
 def assert_at_service(bench: Bench, service: str, run: RunFolder) -> None:
     """Everything is there once, in the order of the batches."""
     target = next(ledger.target for ledger in Ledger.of(run) if str(ledger.read_target()["location"]).endswith(f"/{service}"))
+    wait_for(lambda: Ledger(run, target).progress().done)  # a late rank may have ended after the run was concluded
     stored = bench.service(service).run(run.id)
     assert stored is not None
     found = [(entry.writer, entry.seq, entry.record) for entry in stored.entries()]
