@@ -61,6 +61,7 @@ PointType = Literal["bool", "int", "float", "str", "histogram", "artifact"]
 RecordKind = Literal[
     "code_version", "data_version", "hyperparameters", "metrics", "points", "summary", "metric_definition",
     "environment", "artifact", "model", "log_lines", "run_started", "run_updated", "run_finished",
+    "capture_failed",
 ]  # fmt: skip
 ALL_KINDS: frozenset[RecordKind] = frozenset(RecordKind.__args__)  # type: ignore[attr-defined]
 ALL_POINT_TYPES: frozenset[PointType] = frozenset(PointType.__args__)  # type: ignore[attr-defined]

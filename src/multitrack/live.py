@@ -8,7 +8,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .capture import Capture, CaptureThread
+from .capture import Capture
+from .capture.captures import Captures
+from .capture.recorder import Recorder
 from .delivery.ledger import Ledger
 from .delivery.progress import Progress
 from .delivery.start import start_courier
@@ -33,13 +35,13 @@ _CONCLUDE_POLL = 0.05
 class LiveSession(Session):
     """Around a run that is delivered while it goes on."""
 
-    def __init__(self, run: Run, settings: Settings, capture: Capture, *, on_error: str) -> None:
+    def __init__(self, run: Run, settings: Settings, capture: Capture, recorder: Recorder, *, on_error: str) -> None:
         self._run = run
         self._folder = RunFolder(run.dir)
         self._settings = settings
         self._on_error = on_error
         self._targets: Mapping[str, Target] = {target.name: target for target in settings.targets}
-        self._capture = CaptureThread(capture, run._write)
+        self._captures = Captures(capture, recorder)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="multitrack-watch", daemon=True)
         self._warned: dict[str, str] = {}
@@ -55,8 +57,7 @@ class LiveSession(Session):
         if self._sends:
             self._note_targets()
         self._start_couriers()
-        if not self._run.joined:
-            self._capture.start()
+        self._captures.begin()
         if self._targets and self._delivers:
             self._watcher.start()
         if not self._settings.quiet:
@@ -144,10 +145,9 @@ class LiveSession(Session):
         """Wait for what is still being captured."""
         self._stop.set()
         self._took = time.monotonic() - self._started
-        if self._capture.ident is not None:
-            self._capture.join(CAPTURE_TIMEOUT if timeout is None else min(timeout, CAPTURE_TIMEOUT))
-            for what, error in self._capture.failures.items():
-                say(f"{what} could not be recorded: {error}")
+        failed = self._captures.end(CAPTURE_TIMEOUT if timeout is None else min(timeout, CAPTURE_TIMEOUT))
+        for what, error in failed.items():
+            say(f"{what} could not be recorded: {error}")
 
     def after_end(self, status: Ending, *, refused: int, timeout: float | None) -> None:
         """Wait for the targets, then say how it went."""

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .capture import Capture
+from .capture.recorder import Recorder
 from .config import load_settings
+from .config.variables import CODE_LIMIT, SYSTEM_INTERVAL
 from .ending import end_with_process, last_run, open_runs, open_runs_here
 from .errors import ConfigError, RunExistsError, RunNotFoundError
 from .journal import FileLock, Journal, RunFolder, Store
 from .live import LiveSession
+from .masking import Mask
 from .messages import host_name, say
 from .ranks import next_run_id, own_rank
 from .records import RUN_ID, Hyperparameters, Record, RunStarted, RunUpdated, new_run_id
@@ -117,7 +120,8 @@ def init(
             if state not in ("new", "part") and place.resume == "never":  # another process was quicker
                 raise _exists(store, folder.id)
             run = _begin(folder, state, opening, place.role)
-        run._session = LiveSession(run, settings, capture or Capture(), on_error=on_error)
+        wanted = (capture or Capture()).within(settings)
+        run._session = LiveSession(run, settings, wanted, _recorder(run, folder, wanted, settings), on_error=on_error)
         run._session.begin()
         if settings.quota is not None and not run.joined:
             from .quota import watch
@@ -125,6 +129,19 @@ def init(
             watch(store, settings.quota)
     end_with_process(run)
     return run
+
+
+def _recorder(run: Run, folder: RunFolder, wanted: Capture, settings: Settings) -> Recorder:
+    rank = own_rank()
+    return Recorder(
+        folder=folder,
+        write=run._write,
+        mask=Mask(settings.secret_patterns),
+        rank=rank.rank if rank is not None else None,
+        joined=run.joined,
+        code_limit=CODE_LIMIT if wanted.code_limit is None else wanted.code_limit,
+        system_interval=wanted.system_interval or SYSTEM_INTERVAL,
+    )
 
 
 def current() -> Run:

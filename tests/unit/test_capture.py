@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from multitrack.capture import Capture, CaptureThread
-from multitrack.capture.code import capture_code, hide_secrets, strip_credentials
-from multitrack.capture.environment import capture_environment
-from multitrack.records import CodeVersion, Environment, Record
+from multitrack.capture import Capture
+from multitrack.capture.captures import Captures
+from multitrack.capture.code import code_version
+from multitrack.capture.environment import environment
+from multitrack.capture.recorder import Recorder
+from multitrack.journal import RunFolder
+from multitrack.masking import Mask, strip_credentials
+from multitrack.records import CaptureFailed, Environment, Record
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -36,31 +40,31 @@ def repository(tmp_path: Path) -> Path:
 
 def test_a_repository(repository: Path) -> None:
     git(repository, "remote", "add", "origin", "https://user:secret@example.com/team/code.git?token=x")
-    code = capture_code(repository / "sub")
+    code = code_version(repository / "sub", Mask())
     assert (code.vcs, code.branch, code.dirty, code.working_dir) == ("git", "main", False, "sub")
     assert code.commit == git(repository, "rev-parse", "HEAD")
     assert code.remote == "https://example.com/team/code.git"
     (repository / "train.py").write_text("2")
-    assert capture_code(repository).dirty is True
+    assert code_version(repository, Mask()).dirty is True
 
 
 def test_a_repository_without_a_commit_and_one_on_no_branch(repository: Path, tmp_path: Path) -> None:
     git(repository, "checkout", "-q", "--detach")
-    assert capture_code(repository).branch is None
+    assert code_version(repository, Mask()).branch is None
     (tmp_path / "new").mkdir()
     git(tmp_path / "new", "init", "-q")
-    code = capture_code(tmp_path / "new")
+    code = code_version(tmp_path / "new", Mask())
     assert (code.vcs, code.commit, code.branch) == ("git", None, "main")
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    code = capture_code(tmp_path)
+    code = code_version(tmp_path, Mask())
     assert (code.vcs, code.commit, code.working_dir) == (None, None, str(tmp_path))
 
 
 def test_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert capture_code(tmp_path).vcs is None
+    assert code_version(tmp_path, Mask()).vcs is None
 
 
 @pytest.mark.parametrize(
@@ -90,34 +94,41 @@ def test_remotes_lose_their_credentials(url: str, expected: str | None) -> None:
     ],
 )
 def test_command_lines_lose_what_looks_like_a_secret(command: list[str], expected: list[str]) -> None:
-    assert hide_secrets(command) == expected
+    assert Mask().command(command) == expected
 
 
 def test_the_environment() -> None:
-    environment = capture_environment()
-    assert environment.python == ".".join(map(str, sys.version_info[:3]))
-    assert environment.packages["pydantic"]
-    assert environment.host
-    assert (environment.cpu_count or 0) > 0
-    assert (environment.memory or 0) > 1 << 20
+    here = environment()
+    assert here.python == ".".join(map(str, sys.version_info[:3]))
+    assert here.packages["pydantic"]
+    assert here.host
+    assert (here.cpu_count or 0) > 0
+    assert (here.memory or 0) > 1 << 20
 
 
-def test_what_is_not_wanted_is_not_taken() -> None:
+ALL = Capture(code=True, environment=True, system=True, console=True)
+
+
+def take(wanted: Capture, folder: Path) -> tuple[list[Record], dict[str, str]]:
     written: list[Record] = []
-    thread = CaptureThread(Capture(code=False), written.append)
-    thread.start()
-    thread.join()
+    captures = Captures(wanted, Recorder(folder=RunFolder(folder), write=written.append, mask=Mask()))
+    captures.begin()
+    return written, captures.end(30)
+
+
+def test_what_is_not_wanted_is_not_taken(tmp_path: Path) -> None:
+    written, failed = take(Capture(code=False, environment=True, system=False, console=False), tmp_path)
     assert [type(record) for record in written] == [Environment]
+    assert failed == {}
 
 
-def test_a_failure_is_noted_and_the_rest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> CodeVersion:
+def test_a_failure_is_recorded_and_the_rest_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_recorder: Recorder) -> None:
         raise OSError("no folder")
 
     monkeypatch.setattr("multitrack.capture.code.capture_code", fail)
-    written: list[Record] = []
-    thread = CaptureThread(Capture(), written.append)
-    thread.start()
-    thread.join()
-    assert thread.failures == {"code": "OSError: no folder"}
-    assert [type(record) for record in written] == [Environment]
+    written, failed = take(ALL, tmp_path)
+    assert failed == {"code": "OSError: no folder"}
+    failure = next(record for record in written if isinstance(record, CaptureFailed))
+    assert (failure.what, failure.error) == ("code", "OSError: no folder")
+    assert any(isinstance(record, Environment) for record in written)

@@ -1,51 +1,42 @@
-"""What is recorded without being asked for: the code's version and the environment.
+"""What is recorded without being asked for: the code's version, the environment, the machine's resources, the console.
 
-Everything here runs in a thread of its own while training goes on; a failure is said once, when the run ends, and never raised.
+    Capture        what is wanted                 Recorder   where it goes
+    Captures       one run's captures, begun and ended with it
+
+What is taken once (code, environment) is a function of the recorder, called in a thread of its own while training goes on; what is
+watched (resources, console) is a `Watch`. A failure is recorded as such, said once when the run ends, and never raised.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..records import Record
+if TYPE_CHECKING:
+    from ..config import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """What to record by itself: `mt.init(capture=mt.Capture(environment=False))`."""
+    """What to record without being asked for: `mt.init(capture=mt.Capture(console=False))`. None: as the configuration says."""
 
-    code: bool = True
-    """Git commit, branch and remote; entry point and command line."""
-    environment: bool = True
-    """Python, installed packages, machine."""
+    code: bool | None = None
+    """Git commit, branch, remotes, changes and untracked files; entry point and command line; a notebook's cells."""
+    environment: bool | None = None
+    """Python, installed packages, lock files; machine, container, scheduler."""
+    system: bool | None = None
+    """CPU, memory, disk, network and GPU usage."""
+    console: bool | None = None
+    """What is printed to stdout and stderr."""
+    code_limit: int | None = None
+    """Bytes of diff and files that are kept."""
+    system_interval: float | None = None
+    """Seconds between two measurements of resources."""
 
-    def records(self) -> Iterator[tuple[str, Callable[[], Record]]]:
-        """Yield what is wanted: its name, and the function that captures it."""
-        if self.code:
-            from .code import capture_code
-
-            yield "code", capture_code
-        if self.environment:
-            from .environment import capture_environment
-
-            yield "environment", capture_environment
-
-
-class CaptureThread(threading.Thread):
-    """Captures in the background and hands each record over; `failures` tells what could not be captured, and why."""
-
-    def __init__(self, capture: Capture, write: Callable[[Record], None]) -> None:
-        super().__init__(name="multitrack-capture", daemon=True)
-        self._capture = capture
-        self._write = write
-        self.failures: dict[str, str] = {}
-
-    def run(self) -> None:
-        """Capture everything that is wanted."""
-        for name, take in self._capture.records():
-            try:
-                self._write(take())
-            except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the training
-                self.failures[name] = f"{type(error).__name__}: {error}"
+    def within(self, settings: Settings) -> Capture:
+        """Return what is wanted in the end, without a None."""
+        words = {name: getattr(self, name) for name in ("code", "environment", "system", "console")}
+        wanted = {name: name in settings.capture if value is None else value for name, value in words.items()}
+        limit = settings.code_limit if self.code_limit is None else self.code_limit
+        interval = settings.system_interval if self.system_interval is None else self.system_interval
+        return Capture(**wanted, code_limit=limit, system_interval=interval)

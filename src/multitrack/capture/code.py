@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
+from ..masking import Mask, strip_credentials
 from ..records import CodeVersion, now
+from .recorder import Recorder
 
 _GIT_TIMEOUT = 20.0
 """Seconds. `git status` on a repository of 100,000 files takes about one; a network file system takes longer."""
 
 
-def capture_code(folder: Path | None = None) -> CodeVersion:
-    """Return the code's version, for the repository around `folder` (the working folder if left out), or for none."""
-    here = folder or Path.cwd()
-    command = hide_secrets([sys.executable, *sys.orig_argv[1:]])
+def capture_code(recorder: Recorder) -> None:
+    """Record the code's version."""
+    recorder.write(code_version(Path.cwd(), recorder.mask))
+
+
+def code_version(here: Path, mask: Mask) -> CodeVersion:
+    """Return the code's version, for the repository around a folder, or for none."""
+    command = mask.command([sys.executable, *sys.orig_argv[1:]])
     entry_point = _entry_point()
     root = _git(here, "rev-parse", "--show-toplevel") if shutil.which("git") else None
     if root is None:
@@ -68,35 +71,3 @@ def _below(folder: Path, root: Path) -> str:
         return folder.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:  # git and Python see another name of the same place
         return str(folder)
-
-
-def strip_credentials(url: str) -> str | None:
-    """Return a remote's URL without user name, password and query; `git@host:path` stays as it is. None: it is no URL at all."""
-    if not re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
-        return url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-_SECRET_NAME = re.compile(r"(?i)(^|[-_.])(password|passwd|passphrase|secret|token|credentials?|(api|access|private|secret)[-_]?key)$")
-_WITH_LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/\s@]+@")
-_HIDDEN = "***"
-
-
-def hide_secrets(command: Sequence[str]) -> list[str]:
-    """Return a command line without what looks like a secret: the value of `--token`, `api_key=...`, and logins in URLs."""
-    shown: list[str] = []
-    hide_next = False
-    for argument in command:
-        name, sign, _ = argument.partition("=")
-        if hide_next and not argument.startswith("--"):
-            shown.append(_HIDDEN)
-        elif sign and _SECRET_NAME.search(name):
-            shown.append(f"{name}={_HIDDEN}")
-        else:
-            shown.append(_WITH_LOGIN.sub(rf"\1{_HIDDEN}@", argument))
-        hide_next = not sign and argument.startswith("-") and _SECRET_NAME.search(argument) is not None
-    return shown

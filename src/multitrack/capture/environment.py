@@ -9,9 +9,15 @@ from pathlib import Path
 
 from ..messages import host_name
 from ..records import Environment, now
+from .recorder import Recorder
 
 
-def capture_environment() -> Environment:
+def capture_environment(recorder: Recorder) -> None:
+    """Record the environment of this process."""
+    recorder.write(environment())
+
+
+def environment() -> Environment:
     """Return the environment of this process."""
     import psutil
 

@@ -11,7 +11,7 @@ from ..address import LOCAL, hide_credentials
 from ..errors import ConfigError
 from .files import find_project_root
 from .sources import DEFAULT, Found, Origin, Sources, capitals
-from .variables import SETTINGS, Mode, default_finish_timeout, parse_backends, unknown_variables
+from .variables import CAPTURED, CODE_LIMIT, SETTINGS, SYSTEM_INTERVAL, Mode, default_finish_timeout, parse_backends, unknown_variables
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -31,6 +31,14 @@ class Settings:
     """Seconds; may be infinite."""
     quota: int | None
     """Bytes that the local store may take; None for any."""
+    capture: tuple[str, ...]
+    """What is recorded without being asked for, of `variables.CAPTURED`."""
+    code_limit: int
+    """Bytes."""
+    system_interval: float
+    """Seconds."""
+    secret_patterns: tuple[str, ...]
+    """Regular expressions."""
     run_id: str | None
     backends: tuple[str, ...]
     """As they were written; of a table or an object, its name."""
@@ -81,6 +89,7 @@ def load_settings(
     if backends is not None:
         found["backends"] = Found(parse_backends(backends), Origin("argument", "backends"))
     defaults: dict[str, Any] = {"backends": (LOCAL,), "mode": "online", "project": "default", "quiet": False, "run_id": None}
+    defaults |= {"capture": CAPTURED, "code_limit": CODE_LIMIT, "system_interval": SYSTEM_INTERVAL, "secret_patterns": ()}
     values: dict[str, Any] = {name: item.value if item else defaults.get(name) for name, item in found.items()}
     origins = {name: item.origin if item else DEFAULT for name, item in found.items()}
     values["dir"] = _store_folder(found["dir"], sources)

@@ -21,6 +21,10 @@ TARGET_SEPARATOR = "__"
 """Between a target and its setting in a variable: `MULTITRACK_PROD__TIMEOUT`."""
 
 INTERACTIVE_TIMEOUT, UNATTENDED_TIMEOUT = 60.0, 600.0
+CODE_LIMIT = 25_000_000
+"""Bytes."""
+SYSTEM_INTERVAL = 10.0
+"""Seconds."""
 
 
 def parse_backends(value: Any) -> tuple[Any, ...]:
@@ -84,6 +88,31 @@ def parse_seconds(value: Any) -> float:
     return seconds
 
 
+CAPTURED = ("code", "environment", "system", "console")
+"""What can be recorded without being asked for."""
+
+
+def parse_captured(value: Any) -> tuple[str, ...]:
+    """Return which of `CAPTURED` are wanted: a list, a text with commas, or `all` or `none`."""
+    names = parse_backend_names(value) if value not in ("all", "none") else CAPTURED if value == "all" else ()
+    if unknown := [name for name in names if name not in CAPTURED]:
+        raise ValueError(f"expected some of {', '.join(CAPTURED)}, not {unknown[0]!r}.{did_you_mean(unknown[0], CAPTURED)}")
+    return names
+
+
+def parse_patterns(value: Any) -> tuple[str, ...]:
+    """Return regular expressions: a list; in a variable's text, one a line."""
+    texts = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError('expected a list of regular expressions such as ["corp-[0-9a-f]{32}"]')
+    for text in texts:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return tuple(text for text in texts if text)
+
+
 def parse_size(value: Any) -> int:
     """Return a number of bytes: an int, or a text such as `500MB`, `10 GB`, `2.5 TiB`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -92,6 +121,14 @@ def parse_size(value: Any) -> int:
     if match is None or (match[3] and not match[2]):
         raise ValueError(f"expected a size such as 500MB or 10GB, not {value!r}")
     return round(float(match[1]) * math.pow(1024 if match[3] else 1000, " kmgt".index(match[2] or " ")))
+
+
+def parse_interval(value: Any) -> float:
+    """Return a number of seconds, 0.1 or more."""
+    seconds = parse_seconds(value)
+    if not 0.1 <= seconds < math.inf:
+        raise ValueError(f"expected a number of seconds, at least 0.1, not {value!r}; to measure nothing, leave `system` out of `capture`")
+    return seconds
 
 
 def parse_run_id(value: Any) -> str:
@@ -167,6 +204,35 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         "How much of the disk the local store may take: a run that starts where it takes more says so. Nothing is removed; "
         "`multitrack gc` does that.",
+    ),
+    Setting(
+        "capture",
+        parse_captured,
+        "some of `code`, `environment`, `system`, `console`; `all`, `none`",
+        "`all`",
+        "What is recorded without being asked for. `mt.init(capture=mt.Capture(console=False))` says it for one run.",
+    ),
+    Setting(
+        "code_limit",
+        parse_size,
+        "a size such as `500KB` or `25MB`",
+        "`25MB`",
+        "How much of the code is kept with a run besides the commit: the diff, and files that git does not track. What is left out "
+        "is named.",
+    ),
+    Setting(
+        "system_interval",
+        parse_interval,
+        "seconds, at least 0.1",
+        f"`{SYSTEM_INTERVAL:.0f}`",
+        "The time between two measurements of the machine's and the process's resources.",
+    ),
+    Setting(
+        "secret_patterns",
+        parse_patterns,
+        "regular expressions; in the variable one a line",
+        "none",
+        "What else looks like a credential, besides what multitrack knows: it is masked before anything is written.",
     ),
     Setting(
         "run_id",

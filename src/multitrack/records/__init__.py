@@ -8,6 +8,7 @@ from .base import (
     Ending,
     Histogram,
     Microseconds,
+    Omission,
     ParamValue,
     Record,
     RunStatus,
@@ -25,7 +26,7 @@ from .codec import UnknownRecord, decode, encode, from_wire, json_schema, read_f
 from .data_version import DataFile, DataVersion
 from .environment import Environment, Gpu
 from .hyperparameters import Hyperparameters
-from .lifecycle import LogLines, Origin, RunFinished, RunStarted, RunUpdated
+from .lifecycle import CaptureFailed, LogLines, Origin, RunFinished, RunStarted, RunUpdated
 from .metrics import MetricDefinition, Metrics, MetricSource, Points, Summary
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "RUN_ID",
     "Artifact",
     "ArtifactRef",
+    "CaptureFailed",
     "CodeVersion",
     "DataFile",
     "DataVersion",
@@ -48,6 +50,7 @@ __all__ = [
     "Microseconds",
     "Model",
     "ModelScore",
+    "Omission",
     "Origin",
     "ParamValue",
     "Points",

@@ -33,6 +33,14 @@ class Struct(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
+class Omission(Struct):
+    """Something that a record leaves out, and why: it is too large, holds what looks like a secret, or cannot be read."""
+
+    name: str
+    """A path, or what else the thing is called."""
+    reason: str
+
+
 class Record(Struct):
     """One thing that happened in a run. `kind` tells what, `time` tells when."""
 

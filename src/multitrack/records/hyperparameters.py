@@ -16,3 +16,5 @@ class Hyperparameters(Record):
 
     kind: Literal["hyperparameters"] = "hyperparameters"
     values: dict[str, ParamValue]
+    sources: dict[str, ParamValue] = {}
+    """Where values come from, nested as they are: `default`, `command line`, `file conf/model.yaml`, ...; what is not known is left out."""

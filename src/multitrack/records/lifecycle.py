@@ -35,6 +35,8 @@ class RunStarted(Record):
     notes: str | None = None
     user: str | None = None
     host: str | None = None
+    reproduces: str | None = None
+    """The run that this one repeats: its id, or the address of a run elsewhere (`ADDRESS#ID`)."""
     origin: Origin | None = None
 
 
@@ -60,8 +62,19 @@ class LogLines(Record):
 
     kind: Literal["log_lines"] = "log_lines"
     stream: Literal["stdout", "stderr"] = "stdout"
+    label: str | None = None
+    """Which of several processes printed them, for example `rank 3`; None for the one that leads the run."""
     times: list[Microseconds]
     lines: list[str]
+
+
+class CaptureFailed(Record):
+    """Something was to be recorded by itself and could not be. Of several with one `what` the last one counts."""
+
+    kind: Literal["capture_failed"] = "capture_failed"
+    what: str
+    """`code`, `environment`, `system`, `console`, ..."""
+    error: str
 
 
 class RunFinished(Record):

@@ -14,10 +14,10 @@ from .fold import RunState, Series
 _SHOWN = 80
 """Characters of a value that a difference shows."""
 _FIELDS = (
-    "id", "project", "name", "group", "job_type", "parent", "notes", "user", "host", "origin",
+    "id", "project", "name", "group", "job_type", "parent", "notes", "user", "host", "reproduces", "origin",
     "status", "started", "ended", "error", "deleted",
 )  # fmt: skip
-_VALUES = {"tags": "tag", "params": "param", "summary": "summary"}
+_VALUES = {"tags": "tag", "params": "param", "param_sources": "source of param", "summary": "summary", "failures": "capture of"}
 _RECORDS = {
     "definitions": "metric definition",
     "data": "data",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..records import (
     Artifact,
+    CaptureFailed,
     CodeVersion,
     DataVersion,
     Environment,
@@ -58,6 +59,7 @@ class RunState:
     notes: str | None = None
     user: str | None = None
     host: str | None = None
+    reproduces: str | None = None
     origin: Origin | None = None
     status: RunStatus = "running"
     """`running` until a RunFinished says otherwise. That a writer has vanished is known to the journal, not to the records."""
@@ -67,6 +69,8 @@ class RunState:
     deleted: bool = False
     params: dict[str, Any] = field(default_factory=dict)
     """Nested as the user nests them."""
+    param_sources: dict[str, Any] = field(default_factory=dict)
+    """Where params come from, nested as they are, as far as it is known."""
     summary: dict[str, Any] = field(default_factory=dict)
     """What was set explicitly; see `last_values` for what to show."""
     metrics: dict[str, Series] = field(default_factory=dict)
@@ -81,6 +85,8 @@ class RunState:
     """By id."""
     console: list[tuple[Microseconds, str, str]] = field(default_factory=list)
     """(time, stream, line)."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """What could not be captured, and why."""
     unknown: list[Record] = field(default_factory=list)
     """Records of kinds that only a newer version knows."""
 
@@ -104,7 +110,7 @@ def _take_start(state: RunState, record: RunStarted) -> None:
     state.started = record.time if state.started is None else min(state.started, record.time)
     if state.id:
         return
-    for name in ("id", "project", "name", "group", "job_type", "parent", "notes", "user", "host", "origin"):
+    for name in ("id", "project", "name", "group", "job_type", "parent", "notes", "user", "host", "reproduces", "origin"):
         setattr(state, name, getattr(record, name))
     state.tags.update(record.tags)
 
@@ -127,6 +133,7 @@ def _take_end(state: RunState, record: RunFinished) -> None:
 
 def _take_params(state: RunState, record: Hyperparameters) -> None:
     merge_params(state.params, record.values)
+    merge_params(state.param_sources, record.sources)
 
 
 def merge_params(into: dict[str, Any], values: dict[str, Any]) -> None:
@@ -195,6 +202,10 @@ def _take_lines(state: RunState, record: LogLines) -> None:
     state.console.extend((time, stream, line) for time, line in zip(record.times, record.lines, strict=False))
 
 
+def _take_failure(state: RunState, record: CaptureFailed) -> None:
+    state.failures[record.what] = record.error
+
+
 _TAKE: dict[type[Record], Callable[[RunState, Any], None]] = {
     RunStarted: _take_start,
     RunUpdated: _take_update,
@@ -210,4 +221,5 @@ _TAKE: dict[type[Record], Callable[[RunState, Any], None]] = {
     Artifact: _take_artifact,
     Model: _take_model,
     LogLines: _take_lines,
+    CaptureFailed: _take_failure,
 }
