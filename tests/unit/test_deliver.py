@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from multitrack.backend import EVERYTHING, TAG_COMPLETE, Backend, Capabilities, NameRule
 from multitrack.config.filters import Filters, Selection
-from multitrack.delivery import Delivery, DeliveryBusyError, Ledger, deliver
+from multitrack.delivery import Delivery, DeliveryBusyError, Ledger, deliver, prepare
 from multitrack.errors import AuthError, PermanentError, RecordError, TransientError
 from multitrack.journal import Journal, JournalWriter, RunFolder
 from multitrack.records import Artifact, Metrics, Record, RunUpdated
@@ -95,7 +95,7 @@ def test_whatever_dies_every_record_arrives_once_and_in_order(
     backend = Flaky(narrow=True, faults=faults, keeps=keeps, late=late)
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(deliver, "BATCH_BYTES", batch_bytes),
+        mock.patch.object(prepare, "BATCH_BYTES", batch_bytes),
         mock.patch.object(deliver, "_ACKNOWLEDGE_POLL", 0.0),
         mock.patch("os.fsync"),  # the processes die here, not the machine
     ):
@@ -190,7 +190,7 @@ def test_only_what_is_acknowledged_is_committed(tmp_path: Path) -> None:
 
 
 def test_the_adapter_stands_behind_what_is_acknowledged_not_behind_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     monkeypatch.setattr(deliver, "BATCHES_PER_FLUSH", 1)
     monkeypatch.setattr(deliver, "_ACKNOWLEDGE_POLL", 0.0)
     run = write_run(tmp_path, [Metrics(time=i, values={"loss": 0.5}) for i in range(10)])  # they get ordinals
@@ -212,7 +212,7 @@ def test_a_service_that_never_acknowledges_is_opened_again(tmp_path: Path, monke
 
 
 def test_sending_stops_while_too_much_is_unacknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     run = write_run(tmp_path, [metric(i) for i in range(100)])
     with Delivery(run, "t", Flaky(keeps="count", late=10**6)) as delivery:
         delivery.advance(budget=0.3)
@@ -248,7 +248,7 @@ def test_a_refused_batch_of_one_record_is_that_record(tmp_path: Path) -> None:
 
 
 def test_refusals_in_several_batches_are_all_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     run = write_run(tmp_path, [metric(i, "bad" if i % 2 else "good") for i in range(20)])
     backend = Flaky(refused_metrics=["bad"], keeps="count")
     deliver_all(run, backend)
@@ -397,7 +397,7 @@ def test_two_never_deliver_the_same_run(tmp_path: Path) -> None:
 
 def test_a_target_without_room_for_a_batch_still_gets_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that the filters hold back whole is never sent, so no service can acknowledge it."""
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     run = write_run(tmp_path, [metric(i, "debug") for i in range(4)])
     backend = memory_backend(EVERYTHING, keeps="count")
     for _ in range(2):
@@ -407,7 +407,7 @@ def test_a_target_without_room_for_a_batch_still_gets_on(tmp_path: Path, monkeyp
 
 
 def test_a_slice_of_time_ends_and_the_next_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     run, backend = write_run(tmp_path, [metric(i) for i in range(30)]), memory_backend(EVERYTHING)
     turns = 0
     with Delivery(run, "t", backend) as delivery:

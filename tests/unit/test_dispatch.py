@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from multitrack.backend import EVERYTHING, Backend
-from multitrack.delivery import Delivery, Dispatcher, Ledger, deliver, dispatch
+from multitrack.delivery import Delivery, Dispatcher, Ledger, dispatch, prepare
 from multitrack.delivery.dispatch import Backoff
 from multitrack.errors import ConfigError
 from multitrack.journal import RunFolder
@@ -68,7 +68,7 @@ def test_all_runs_arrive(tmp_path: Path) -> None:
 
 
 def test_a_long_run_does_not_keep_the_others_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 1)
     monkeypatch.setattr(dispatch, "SLICE", 0.05)
     long = write_run(tmp_path, [metric(i) for i in range(3000)], run_id="f" * 32)
     with office(memory_backend(EVERYTHING), parallel=1) as made:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multitrack.backend import RunFilter
-from multitrack.delivery import Delivery, deliver
+from multitrack.delivery import Delivery, prepare
 from multitrack.errors import ConfigError, PermanentError, TransientError
 from multitrack.journal import Journal, RunFolder, Store, store_file
 from multitrack.records import Artifact, RunFinished
@@ -41,7 +41,7 @@ def test_the_copy_has_every_record_under_its_name(tmp_path: Path) -> None:
 
 
 def test_what_is_delivered_twice_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "BATCH_BYTES", 100)
+    monkeypatch.setattr(prepare, "BATCH_BYTES", 100)
     run = write_run(tmp_path / "a", [metric(i) for i in range(10)])
     deliver_to(tmp_path / "b", run)
     before = {path.name: path.read_bytes() for path in copy_of(tmp_path / "b").records.glob("*.jsonl")}

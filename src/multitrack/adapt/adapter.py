@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,7 +103,7 @@ class Adapter:
             "params": dict(self._params.last),
         }
 
-    def adapt(self, entries: Sequence[Entry]) -> Adapted:
+    def adapt(self, entries: Iterable[Entry]) -> Adapted:
         """Return the entries as the service can hold them, and what they lose."""
         out: list[Entry] = []
         for entry in entries:

@@ -1,9 +1,11 @@
 """Delivery: from a journal to a service, now or later.
 
 ledger.py      what one target has got of one run       deliver.py    one run to one target, resumable
-progress.py    how far that is, for people              refusal.py    which entry of a refused batch is at fault
-attachment.py  the records that travel with a run       dispatch.py   many runs to one target
-start.py       a courier, started when needed           targets.py    targets, set up from the ledgers
+prepare.py     from the journal to batches              ahead.py      one thing made ready ahead, in a thread
+refusal.py     which entry of a refused batch is wrong  conclude.py   the end of a run at a service
+progress.py    how far delivery is, for people          attachment.py the records that travel with a run
+dispatch.py    many runs to one target                  targets.py    targets, set up from the ledgers
+start.py       a courier, started when needed
 
 A process that trains needs three small modules of these, so the names below load theirs when they are first used.
 """

@@ -6,34 +6,35 @@
 
 A process that dies in between leaves a journal, a batches file and a committed position. The next one adapts the same batches from the
 same state, so it sends the same entries, and the sink makes what was sent twice count once.
+
+Where there is a backlog, the next batch is planned and adapted while one is sent. It is one of those that were planned and not sent, then,
+if this process dies.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..adapt import Adapter, Losses
-from ..backend import TAG_COMPLETE, Backend, Batch, Conclusion, Entry, Position, Rejection, Sink, entry_points
+from ..adapt import Adapter
+from ..backend import Backend, Batch, Entry, Rejection, Sink
 from ..config.filters import Filters
 from ..errors import BackendError, PermanentError, RecordError, TransientError
-from ..journal import Journal, RunFolder, Verdict
-from ..journal.read import decode_lines
-from ..records import Artifact, RunFinished, RunStarted, RunStatus, now
-from .attachment import Attachment, filtered
+from ..journal import Journal, RunFolder
+from ..records import Artifact, RunStarted, now
+from .ahead import Ahead
+from .conclude import Closing
 from .ledger import Committed, Ledger, PlannedBatch, Status
+from .prepare import Preparation, Prepared
 from .refusal import write_halving
 
 log = logging.getLogger("multitrack.delivery")
 
-BATCH_BYTES = 1 << 20
-"""About how much of the journal goes into a batch. A batch is what is resent after a crash, and what a refusal is searched in."""
 BATCHES_PER_FLUSH = 8
 BATCHES_IN_FLIGHT = 32
 """Batches that may be sent and not acknowledged; then nothing more is sent until some are."""
@@ -85,19 +86,14 @@ class Delivery:
         self.journal = Journal(run)
         self.ledger = Ledger(run, target)
         self._backend = backend
-        self._filters = filters or Filters()
-        self._attach = attach
-        self._version = version
+        filters = filters or Filters()
+        self._preparation = Preparation(self.journal, self.ledger, filters, backend.capabilities)
+        self._ahead = Ahead(self._preparation.next)
+        self._closing = Closing(self.journal, self.ledger, filters, backend.capabilities, attach, version)
         self._recheck = recheck
         self._on_progress = on_progress
         self._sink: Sink | None = None
         self._committed = Committed()
-        self._adapter = Adapter(backend.capabilities)
-        self._losses = Losses()
-        self._planned = 0
-        self._offsets: dict[str, int] = {}
-        self._ahead: deque[PlannedBatch] = deque()
-        """Planned and not sent since the sink was opened."""
         self._sent = 0
         self._unacknowledged: deque[_Pending] = deque()
         self._heard = 0.0
@@ -145,11 +141,12 @@ class Delivery:
         try:
             self._open()
             ended = not self.journal.is_alive()  # asked before the last read, so that nothing can be written in between
-            self.caught_up = self._send_all(deadline)
+            with self._ahead:
+                self.caught_up = self._send_all(deadline)
             if self.caught_up and ended and not self._is_concluded():
                 self._conclude()
             return ended and self.caught_up and self._is_concluded()
-        except Exception:
+        except BaseException:
             # Nothing is known now of what was handed over: the next attempt opens again and asks the service.
             self._drop_sink()
             raise
@@ -180,7 +177,10 @@ class Delivery:
         self.marker = position.marker
         if position.marker is None:
             committed = replace(committed, concluded=None)
-        self._resume(committed, position)
+        self._ahead.drop()
+        self._committed = self._preparation.resume(committed, position.batches)
+        self._sent = self._committed.batches
+        self._unacknowledged.clear()
         self._heard = time.monotonic()
         self.ledger.set_status(Status("delivering", at=now(), since=now(), base=self._committed.records))
 
@@ -189,50 +189,6 @@ class Delivery:
         entry = Entry("", 0, self.journal.started())
         adapted = Adapter(self._backend.capabilities).adapt([entry]).entries
         return next(entry.record for entry in adapted if isinstance(entry.record, RunStarted))
-
-    def _resume(self, committed: Committed, position: Position) -> None:
-        """Stand where the service stands. It may hold more than was committed (we died in between) or less (it lost data)."""
-        self._planned, self._offsets = 0, {}
-        for batch in self.ledger.batches():
-            self._planned = batch.number
-            self._offsets.update(batch.ends())
-        self._sent = min(committed.batches if position.batches is None else position.batches, self._planned)
-        self._unacknowledged.clear()
-        if not self._stand(committed) or committed.batches > self._sent:
-            self._stand(Committed(url=committed.url))
-        if self._committed.batches < self._sent:
-            self._walk(self._sent)
-        self._ahead = deque(batch for batch in self.ledger.batches() if batch.number > self._sent)
-
-    def _stand(self, committed: Committed) -> bool:
-        """Take up what was committed; return False if another version of multitrack left the adapter's state."""
-        try:
-            self._adapter = Adapter(self._backend.capabilities, committed.adapter)
-        except ValueError:
-            return False
-        self._losses = Losses.from_json(committed.losses)
-        self._committed = committed
-        return True
-
-    def _walk(self, end: int) -> None:
-        """Adapt the batches up to number `end` without sending them, to stand in the state behind them."""
-        start, offsets = self._committed, dict(self._committed.offsets)
-        records, points = start.records, start.points
-        for batch in self.ledger.batches():
-            if start.batches < batch.number <= end:
-                more_records, more_points, _ = self._adapt(batch)
-                records, points = records + more_records, points + more_points
-                offsets.update(batch.ends())
-        self._committed = replace(
-            start,
-            batches=end,
-            offsets=offsets,
-            records=records,
-            points=points,
-            adapter=self._adapter.state,
-            losses=self._losses.to_json(),
-            concluded=None,
-        )
 
     def _drop_sink(self) -> None:
         sink, self._sink = self._sink, None
@@ -253,67 +209,36 @@ class Delivery:
     def _send_all(self, deadline: float) -> bool:
         """Send what there is; return whether the service has acknowledged all of it, False if time has run out."""
         while True:
-            batch = self._next_batch() if len(self._unacknowledged) < BATCHES_IN_FLIGHT else None
-            if batch is not None:
-                self._send(batch)
-            if batch is None or len(self._unacknowledged) >= BATCHES_PER_FLUSH or time.monotonic() > deadline:
+            prepared = self._ahead.take() if len(self._unacknowledged) < BATCHES_IN_FLIGHT else None
+            if prepared is not None:
+                # Not the last one of this turn: what is prepared is sent, or a run that waits for its turn would hold a batch in memory.
+                if time.monotonic() < deadline and len(self._unacknowledged) + 1 < BATCHES_IN_FLIGHT and self._preparation.has_backlog():
+                    self._ahead.begin()
+                self._send(prepared)
+            is_over = time.monotonic() > deadline and not self._ahead.pending
+            if prepared is None or len(self._unacknowledged) >= BATCHES_PER_FLUSH or is_over:
                 self._flush()
-                if batch is None and not self._unacknowledged:
+                if prepared is None and not self._unacknowledged:
                     return True
-                if time.monotonic() > deadline:
+                if is_over:
                     return False
-            if batch is None:  # the service acknowledges late
+            if prepared is None:  # the service acknowledges late
                 time.sleep(min(_ACKNOWLEDGE_POLL, max(deadline - time.monotonic(), 0)))
 
-    def _next_batch(self) -> PlannedBatch | None:
-        if self._ahead:
-            return self._ahead[0]
-        ranges: dict[str, tuple[int, int]] = {}
-        room = BATCH_BYTES
-        for writer in self.journal.writers():
-            start = self._offsets.get(writer.id, 0)
-            if room <= 0 or writer.size() <= start:
-                continue
-            part = writer.read(start, max_bytes=room)
-            if part.end > start:
-                ranges[writer.id] = (start, part.end)
-                room -= part.end - start
-        if not ranges:
-            return None
-        batch = PlannedBatch(self._planned + 1, ranges)
-        self.ledger.plan(batch)
-        self._planned = batch.number
-        self._ahead.append(batch)
-        self._offsets.update(batch.ends())
-        return batch
-
-    def _adapt(self, batch: PlannedBatch) -> tuple[int, int, Sequence[Entry]]:
-        """Return the batch's numbers of records and points, and its entries as the service can hold them."""
-        entries = list(self._entries(batch))
-        adapted = self._adapter.adapt(list(filtered(entries, self._filters)))
-        self._losses.extend(adapted.losses)
-        return len(entries), sum(1 for _ in entry_points(adapted.entries)), adapted.entries
-
-    def _entries(self, batch: PlannedBatch) -> Iterator[Entry]:
-        writers = {writer.id: writer for writer in self.journal.writers()}
-        for writer_id, (start, end) in batch.ranges.items():
-            writer, damaged = writers[writer_id], list[str]()
-            yield from decode_lines(writer.read(start, end=end), writer.path, damaged)
-            self.ledger.reject([Rejection(writer_id, -1, f"no record, passed over: {reason}") for reason in damaged])
-
-    def _send(self, batch: PlannedBatch) -> None:
-        records, points, adapted = self._adapt(batch)
-        entries, rejections = self._with_contents(adapted)
+    def _send(self, prepared: Prepared) -> None:
+        number = prepared.batch.number
+        entries, rejections = self._with_contents(prepared.entries)
+        self.ledger.reject(prepared.damaged)
         if entries:
-            refused = self._write(batch.number, entries)
+            refused = self._write(number, entries)
             if refused is None:
                 return
             rejections += refused
         self.ledger.reject(rejections)
-        self._ahead.popleft()
-        self._sent = batch.number
-        held = len({(entry.writer, entry.seq) for entry in adapted} - {(item.writer, item.seq) for item in rejections}) > 0
-        self._unacknowledged.append(_Pending(batch, records, points, held, self._adapter.state, self._losses.to_json()))
+        self._sent = number
+        refusals = {(item.writer, item.seq) for item in rejections}
+        held = any((entry.writer, entry.seq) not in refusals for entry in prepared.entries)
+        self._unacknowledged.append(_Pending(prepared.batch, prepared.records, prepared.points, held, prepared.adapter, prepared.losses))
 
     def _with_contents(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Rejection]]:
         """Set artifacts aside whose content somebody has taken out of the journal: no service could get it."""
@@ -395,45 +320,8 @@ class Delivery:
     def _conclude(self) -> None:
         """Bring the run to its end at the service, the completion marker last."""
         sizes = dict(self.journal.sizes())
-        if self.journal.is_part():
-            self._conclude_part()
-        else:
-            self._conclude_run()
+        losses = self._preparation.losses
+        self._closing.conclude(self._opened, self._committed, self.marker, losses)
         self._opened.flush()
-        self._commit(replace(self._committed, losses=self._losses.to_json(), concluded=sizes, url=self._opened.url()))
+        self._commit(replace(self._committed, losses=losses.to_json(), concluded=sizes, url=self._opened.url()))
         self.ledger.set_status(Status("delivered", at=now()))
-
-    def _conclude_part(self) -> None:
-        """The run ends where its first rank is. If it has ended there before we came, leave it as whole as it was."""
-        if self.marker is None:
-            return
-        marker = json.loads(self.marker)
-        tags = {TAG_COMPLETE: self.marker}
-        self._opened.finish(Conclusion(marker["status"], marker.get("ended"), None, {}, tags, deleted=False))
-
-    def _conclude_run(self) -> None:
-        verdict = self.journal.verdict()
-        status = self._fit_status(verdict)
-        version = self._version or self.journal.version()
-        with Attachment(self.journal, self.ledger, self._filters, enabled=self._attach) as attachment:
-            records, points = self._committed.records, self._committed.points
-            self._opened.finish(
-                Conclusion(
-                    status=status,
-                    time=verdict.ended,
-                    error=verdict.error,
-                    files=attachment.files,
-                    tags=attachment.marker(records=records, points=points, verdict=verdict, version=version),
-                    deleted=verdict.deleted,
-                )
-            )
-
-    def _fit_status(self, verdict: Verdict) -> RunStatus:
-        """Return the run's status as the service can hold it. A verdict that no record tells (`crashed`) is adapted here."""
-        if verdict.status in ("running", "scheduled"):
-            return verdict.status
-        ending = RunFinished.model_validate({"time": verdict.ended or 0, "status": verdict.status})
-        adapted = Adapter(self._backend.capabilities).adapt([Entry("", 0, ending)])
-        known = {(loss.kind, loss.subject) for loss in self._losses}
-        self._losses.extend(loss for loss in adapted.losses if (loss.kind, loss.subject) not in known)
-        return next((entry.record.status for entry in adapted.entries if isinstance(entry.record, RunFinished)), "failed")

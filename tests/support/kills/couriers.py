@@ -10,7 +10,7 @@ from typing import Any
 from multitrack import courier
 from multitrack.backend import EVERYTHING
 from multitrack.courier import Courier
-from multitrack.delivery import Ledger, deliver, dispatch
+from multitrack.delivery import Ledger, dispatch, prepare
 from multitrack.journal import JournalWriter, RunFolder
 from multitrack.records import new_run_id
 from multitrack.testing import flaky
@@ -32,7 +32,7 @@ def kill(times: int, tally: Tally, folder: Path) -> None:
     """Kill couriers so many times. Every run in turn, whole in the end, is checked at its service."""
     write_plugin(folder / "plugins", "flaky_plugin", "flaky", "multitrack.testing.flaky:FlakyBackend")
     # Batches of a few records and no pauses, so that there is much to die in.
-    deliver.BATCH_BYTES, courier.POLL, dispatch.IDLE_WAIT = 400, 0.002, 0.002
+    prepare.BATCH_BYTES, courier.POLL, dispatch.IDLE_WAIT = 400, 0.002, 0.002
     with installed(folder / "plugins"):
         while tally.kills < times:
             keeps = tally.dice.choice(("keys", "count"))
