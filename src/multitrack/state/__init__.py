@@ -2,15 +2,19 @@
 
 from .canonical import points_of, to_records
 from .compare import Difference, compare
-from .fold import RunState, Series, fold, merge_params
+from .fold import RunState, fold, merge_params, take_line
 from .outline import Outline
+from .series import ColumnName, Point, Series, StoredSeries
 from .views import definition_of, last_values, merge_equal_points
 
 __all__ = [
+    "ColumnName",
     "Difference",
     "Outline",
+    "Point",
     "RunState",
     "Series",
+    "StoredSeries",
     "compare",
     "definition_of",
     "fold",
@@ -18,5 +22,6 @@ __all__ = [
     "merge_equal_points",
     "merge_params",
     "points_of",
+    "take_line",
     "to_records",
 ]

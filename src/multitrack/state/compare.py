@@ -9,7 +9,8 @@ from typing import Any
 
 from ..records import Record, read_fields
 from ..records.sameness import keys_of, same
-from .fold import RunState, Series
+from .fold import RunState
+from .series import Series
 
 _SHOWN = 80
 """Characters of a value that a difference shows."""

@@ -16,7 +16,6 @@ from ..records import (
     LogLines,
     MetricDefinition,
     Metrics,
-    MetricSource,
     Microseconds,
     Model,
     Origin,
@@ -28,20 +27,8 @@ from ..records import (
     RunUpdated,
     Summary,
 )
-
-
-@dataclass(slots=True)
-class Series:
-    """All points of one metric, in the order in which they arrived: columns of the same length."""
-
-    steps: list[int | float | None] = field(default_factory=list)
-    times: list[Microseconds] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    """bool, int, float, str, Histogram or ArtifactRef."""
-    source: MetricSource = "user"
-
-    def __len__(self) -> int:
-        return len(self.times)
+from ..records.rows import Column, Row, read_column, read_row
+from .series import Series
 
 
 @dataclass(slots=True)
@@ -106,6 +93,17 @@ def fold(records: Iterable[Record], into: RunState | None = None) -> RunState:
     return state
 
 
+def take_line(state: RunState, line: bytes) -> bool:
+    """Bring the points of a line straight into the run, without a record. False: it is something else, to be decoded and folded."""
+    if (row := read_row(line)) is not None:
+        _take_row(state, row)
+    elif (column := read_column(line)) is not None:
+        _take_column(state, column)
+    else:
+        return False
+    return True
+
+
 def _take_start(state: RunState, record: RunStarted) -> None:
     state.started = record.time if state.started is None else min(state.started, record.time)
     if state.id:
@@ -148,24 +146,24 @@ def merge_params(into: dict[str, Any], values: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _take_row(state: RunState, record: Metrics) -> None:
-    step, time, metrics = record.step, record.time, state.metrics
-    for name, value in record.values.items():
+def _take_row(state: RunState, row: Metrics | Row) -> None:
+    step, time, metrics = row.step, row.time, state.metrics
+    for name, value in row.values.items():
         series = metrics.get(name)
         if series is None:
-            series = metrics[name] = Series(source=record.source)
+            series = metrics[name] = Series(source=row.source)
         series.steps.append(step)
         series.times.append(time)
         series.values.append(value)
 
 
-def _take_column(state: RunState, record: Points) -> None:
-    series = state.metrics.get(record.name)
+def _take_column(state: RunState, column: Points | Column) -> None:
+    series = state.metrics.get(column.name)
     if series is None:
-        series = state.metrics[record.name] = Series(source=record.source)
-    series.steps.extend([None] * len(record.times) if record.steps is None else record.steps)
-    series.times.extend(record.times)
-    series.values.extend(record.values)
+        series = state.metrics[column.name] = Series(source=column.source)
+    series.steps.extend([None] * len(column.times) if column.steps is None else column.steps)
+    series.times.extend(column.times)
+    series.values.extend(column.values)
 
 
 def _take_summary(state: RunState, record: Summary) -> None:

@@ -9,14 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from ..records import Metrics, Points, Record
-from .fold import RunState, Series, fold
-
-_ROW = b'{"kind":"metrics",'
-_FIELDS = ("kind", "seq", "time", "values")
-_FIELDS_WITH_STEP = ("kind", "seq", "time", "step", "values")
+from ..records.rows import Column, read_column, read_row
+from .fold import RunState, fold
+from .series import Series
 
 
 @dataclass(slots=True)
@@ -43,17 +39,13 @@ class Outline:
         self._tallies: dict[str, _Tally] = {}
 
     def take_line(self, line: bytes) -> bool:
-        """Take a row of plain numbers and texts straight from its line. False: it is something else, to be decoded and given to `take`."""
-        if not line.startswith(_ROW) or b'"$"' in line:
+        """Take points straight from their line. False: it is something else, to be decoded and given to `take`."""
+        if (row := read_row(line)) is not None:
+            self._add(row.values.items())
+        elif (column := read_column(line)) is not None:
+            self._add_column(column)
+        else:
             return False
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return False
-        values = _values_of(row)
-        if values is None:
-            return False
-        self._add(values.items())
         return True
 
     def take(self, records: Iterable[Record]) -> None:
@@ -64,11 +56,14 @@ class Outline:
         if isinstance(record, Metrics):
             self._add(record.values.items())
         elif isinstance(record, Points):
-            self._tallies.setdefault(record.name, _Tally())  # a column may be empty
-            self._add((record.name, value) for value in record.values)
+            self._add_column(record)
         else:
             return False
         return True
+
+    def _add_column(self, column: Points | Column) -> None:
+        self._tallies.setdefault(column.name, _Tally())  # a column may be empty
+        self._add((column.name, value) for value in column.values)
 
     def _add(self, points: Iterable[tuple[str, Any]]) -> None:
         tallies = self._tallies
@@ -102,23 +97,3 @@ class Outline:
     def counts(self) -> dict[str, int]:
         """Return the number of points of each metric."""
         return {name: tally.count for name, tally in self._tallies.items()}
-
-
-def _values_of(row: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a row's values if its fields are those of a `Metrics` record, in the order in which they are written and of exact types."""
-    fields, step = tuple(row), 0
-    if fields == _FIELDS_WITH_STEP:
-        kind, seq, time, step, values = row.values()
-    elif fields == _FIELDS:
-        kind, seq, time, values = row.values()
-    else:
-        return None
-    if kind != "metrics" or type(seq) is not int or type(time) is not int or type(values) is not dict:
-        return None
-    if type(step) is not int and type(step) is not float:
-        return None
-    for value in values.values():
-        kind = type(value)
-        if kind is not float and kind is not int and kind is not bool and kind is not str:
-            return None
-    return values

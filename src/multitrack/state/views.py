@@ -8,7 +8,8 @@ from typing import Any
 
 from ..records import MetricDefinition
 from ..records.sameness import keys_of
-from .fold import RunState, Series
+from .fold import RunState
+from .series import Series
 
 
 def last_values(state: RunState) -> dict[str, Any]:
