@@ -5,6 +5,7 @@ Importing this package imports no MLflow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, cast
@@ -68,6 +69,13 @@ class MLflowBackend(Backend):
     def resolve(cls, location: str | None, base: Path) -> str | None:
         """Return the location made absolute; see `location.resolve`."""
         return resolve(location, base)
+
+    @classmethod
+    def login_files(cls, location: str | None, home: Path) -> Sequence[Path]:
+        """Return MLflow's own file of credentials, Databricks' one, or netrc, each where it has a login for the location."""
+        from .login_files import find_login_files
+
+        return find_login_files(location, home)
 
     def check(self) -> str:
         """Ask for one experiment; return a line like `MLflow 3.17.2 at http://127.0.0.1:5000, as alice`."""

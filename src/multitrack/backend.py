@@ -344,6 +344,11 @@ class Backend(ABC):
         """
         return location
 
+    @classmethod
+    def login_files(cls, location: str | None, home: Path) -> Sequence[Path]:  # noqa: ARG003 - for those who override it
+        """Return the files below `home` from which the vendor's SDK takes a login for this location, and which hold one. For `doctor`."""
+        return ()
+
     def check(self) -> str:
         """Ask the service whether it is there and lets us in; return one line for people, such as its version and our name there.
 

@@ -269,3 +269,15 @@ def test_a_clock_that_nobody_tells_is_no_matter() -> None:
         url = f"http://127.0.0.1:{unheard.getsockname()[1]}"
         assert _check_clock(Target("team", "mlflow", url, BackendSettings(), Filters())) is None
     assert _check_clock(Target("team", "mlflow", "sqlite:///x.db", BackendSettings(), Filters())) is None
+
+
+def test_a_login_in_a_file_of_the_vendors_is_named(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MULTITRACK_BACKENDS", "mlflow:http://127.0.0.1:9")
+    file = tmp_path / ".netrc"
+    file.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    file.chmod(0o600)
+    found = look(capsys, "--timeout", "20", code=1)
+    texts = [one["text"] for (section, _), items in found.items() if section == "targets" for one in items]
+    assert f"login: one in {file}" in texts
+    assert not any(SECRET in text for text in texts)

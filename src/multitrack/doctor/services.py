@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import orjson
 
@@ -86,6 +87,9 @@ def _logins(target: Target, env: Mapping[str, str]) -> str:
             found.append(f"{name} from {target.origins[name]}")
         elif theirs := [variable for variable in vendor_variables(backend, name) if env.get(variable)]:
             found.append(f"{name} from {theirs[0]}")
+    home = env.get("HOME")
+    files = backend.login_files(target.location, Path(home)) if home else ()
+    found += [f"one in {file}" for file in files]
     return "; ".join(found) or "none is set here"
 
 
