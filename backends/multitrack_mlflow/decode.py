@@ -19,6 +19,7 @@ from multitrack.backend import TAG_PARENT, TAG_RUN_ID, RunRef, derive_run_id
 from multitrack.errors import RecordError
 from multitrack.records import (
     RUN_ID,
+    CaptureFailed,
     CodeVersion,
     DataVersion,
     Hyperparameters,
@@ -48,7 +49,7 @@ _CODE_TAGS = {
     "remote": names.TAG_GIT_REMOTE,
     "entry_point": names.TAG_SOURCE_NAME,
 }
-_OUR_TAGS = {TAG_PARENT, names.TAG_GROUP, names.TAG_JOB_TYPE, names.TAG_HOST, names.TAG_ERROR}
+_OUR_TAGS = {TAG_PARENT, names.TAG_GROUP, names.TAG_JOB_TYPE, names.TAG_HOST, names.TAG_REPRODUCES, names.TAG_ERROR}
 
 
 # -- identity ---------------------------------------------------------------------------------------------------------
@@ -132,6 +133,7 @@ def run_started(run: NativeRun, parent: str | None) -> RunStarted:
         group=our_tags.get(names.TAG_GROUP),
         job_type=our_tags.get(names.TAG_JOB_TYPE),
         host=our_tags.get(names.TAG_HOST),
+        reproduces=our_tags.get(names.TAG_REPRODUCES),
     )
 
 
@@ -145,7 +147,14 @@ def _stands_elsewhere(key: str, run: NativeRun, parent: str | None, *, ours: boo
         return parent is not None
     if key in {names.TAG_NOTE, *_CODE_TAGS.values()}:
         return True
-    return ours and (key in _OUR_TAGS or key.startswith(names.TAG_SUMMARY))
+    return ours and (key in _OUR_TAGS or key.startswith((names.TAG_SUMMARY, names.TAG_CAPTURE_FAILED)))
+
+
+def captures_failed(run: NativeRun) -> Iterator[CaptureFailed]:
+    """Yield what could not be captured of a run of ours."""
+    for key, error in sorted(run.tags.items()):
+        if is_ours(run) and key.startswith(names.TAG_CAPTURE_FAILED):
+            yield CaptureFailed(time=started_at(run), what=key.removeprefix(names.TAG_CAPTURE_FAILED), error=error)
 
 
 def run_ending(run: NativeRun) -> Iterator[RunUpdated | RunFinished]:

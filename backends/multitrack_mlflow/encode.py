@@ -19,6 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from multitrack.backend import TAG_PARENT, TAG_RUN_ID, Entry, entry_points
 from multitrack.records import (
     Artifact,
+    CaptureFailed,
     CodeVersion,
     DataVersion,
     Environment,
@@ -43,6 +44,8 @@ _SCHEMA_LENGTH, _PROFILE_LENGTH, _INPUT_TAG_KEY, _INPUT_TAG_LENGTH = 1_048_575, 
 _PART_BYTES = 255
 """Bytes of a file name on the disks that servers keep artifacts on."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BAD_IN_TAGS = re.compile(r"[^\w .:/-]", re.ASCII)
+_FAILURE_LENGTH = 200
 _BAD_IN_MODEL_NAMES = re.compile(r"""[/:.%"']""")
 
 Line = tuple[str, int]
@@ -92,7 +95,13 @@ def _add(content: Content, entry: Entry) -> None:
         _add_update(content, record)
     elif isinstance(record, Model):
         content.models.append((entry, record))
-    elif isinstance(record, CodeVersion):
+    else:
+        _add_capture(content, entry)
+
+
+def _add_capture(content: Content, entry: Entry) -> None:
+    record = entry.record
+    if isinstance(record, CodeVersion):
         content.tags.update(code_tags(record))
         content.documents[names.CODE_FILE] = encode(record, entry.seq)
     elif isinstance(record, DataVersion):
@@ -101,6 +110,8 @@ def _add(content: Content, entry: Entry) -> None:
     elif isinstance(record, Environment):
         content.documents[environment_file(record)] = encode(record, entry.seq)
         content.documents[names.REQUIREMENTS_FILE] = requirements(record)
+    elif isinstance(record, CaptureFailed):
+        content.tags[failure_tag(record.what)] = error_tag(record.error)
 
 
 # -- points -----------------------------------------------------------------------------------------------------------
@@ -166,6 +177,7 @@ def start_tags(run: RunStarted) -> dict[str, str]:
         names.TAG_GROUP: run.group,
         names.TAG_JOB_TYPE: run.job_type,
         names.TAG_HOST: run.host,
+        names.TAG_REPRODUCES: run.reproduces,
         TAG_PARENT: run.parent,
     }
     tags = {name: value or "" for name, value in run.tags.items() if name != names.TAG_RUN_NAME}
@@ -191,6 +203,11 @@ def code_tags(record: CodeVersion) -> dict[str, str]:
         names.TAG_SOURCE_NAME: record.entry_point,
     }
     return {name: value[:TAG_LENGTH] for name, value in fields.items() if value is not None}
+
+
+def failure_tag(what: str) -> str:
+    """Return the name of the tag that tells what could not be captured. MLflow: letters, digits and `_ - . : / ` up to 250 of them."""
+    return names.TAG_CAPTURE_FAILED + _BAD_IN_TAGS.sub("_", what)[:_FAILURE_LENGTH]
 
 
 def error_tag(error: str) -> str:

@@ -7,7 +7,7 @@
 | .user | `info.user_id` and tag `mlflow.user` |
 | .notes | tag `mlflow.note.content` |
 | .parent | tag `mlflow.parentRunId` (the parent's id here, or its neutral id), and `multitrack.parent` (its neutral id) |
-| .group, .job_type, .host | tags `multitrack.group`, `multitrack.job_type`, `multitrack.host` |
+| .group, .job_type, .host, .reproduces | tags `multitrack.group`, `multitrack.job_type`, `multitrack.host`, `multitrack.reproduces` |
 | .origin | tag `multitrack.origin`, written centrally |
 | .tags | tags, as they are, `mlflow.*` ones without a row in this table included |
 | CodeVersion .commit .branch .remote .entry_point | tags `mlflow.source.git.commit`, `.branch`, `.repoURL`, `mlflow.source.name` |
@@ -23,6 +23,7 @@
 | Artifact `media/tables/...` | artifact of the same name, listed in the tag `mlflow.loggedArtifacts` |
 | Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
 | LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream, text |
+| CaptureFailed | tag `multitrack.capture_failed.WHAT`, its value the error |
 | RunFinished | status, end time; .error as tag `multitrack.error` |
 | RunUpdated.deleted | the run's lifecycle stage |
 
@@ -48,7 +49,9 @@ TAG_LOGGED_ARTIFACTS = "mlflow.loggedArtifacts"
 TAG_GROUP = "multitrack.group"
 TAG_JOB_TYPE = "multitrack.job_type"
 TAG_HOST = "multitrack.host"
+TAG_REPRODUCES = "multitrack.reproduces"
 TAG_ERROR = "multitrack.error"
+TAG_CAPTURE_FAILED = "multitrack.capture_failed."
 TAG_SUMMARY = "multitrack.summary."
 TAG_OUR_IMAGES = "multitrack.logged_images"
 """The run has `mlflow.loggedImages` because of our images, not because somebody has set it."""

@@ -121,6 +121,7 @@ class MLflowSource(Source):
         summary = decode.summary(native)
         yield from [summary] if summary is not None else []
         yield from documents.console()
+        yield from decode.captures_failed(native)
         yield from self._files(native, files, documents.consumed if ours else set())
         yield from decode.run_ending(native)
 

@@ -25,7 +25,7 @@ from .state.compare import series_difference
 
 R = TypeVar("R", bound=Record)
 
-_TEXTS = ("project", "name", "group", "job_type", "parent", "notes", "user", "host", "origin", "started")
+_TEXTS = ("project", "name", "group", "job_type", "parent", "notes", "user", "host", "reproduces", "origin", "started")
 """Where a service holds None, it has no place for the field, or no statement to make: the original counts."""
 
 

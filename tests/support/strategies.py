@@ -12,6 +12,7 @@ from multitrack.backend import EVERYTHING, Capabilities, Entry, NameRule
 from multitrack.records import (
     Artifact,
     ArtifactRef,
+    CaptureFailed,
     CodeVersion,
     DataFile,
     DataVersion,
@@ -68,7 +69,8 @@ texts_by_text = st.sampled_from([{}, {"k": "v"}, {"\ud800": "", "$": "1"}])
 
 run_started = st.builds(
     RunStarted, time=times, id=ids, project=texts, name=maybe_text, group=maybe_text, job_type=maybe_text, parent=maybe_text, tags=tags,
-    notes=maybe_text, user=maybe_text, host=maybe_text, origin=st.none() | st.builds(Origin, source=texts, project=texts, run=texts),
+    notes=maybe_text, user=maybe_text, host=maybe_text, reproduces=maybe_text,
+    origin=st.none() | st.builds(Origin, source=texts, project=texts, run=texts),
 )  # fmt: skip
 run_updated = st.builds(
     RunUpdated, time=times, name=maybe_text, group=maybe_text, job_type=maybe_text, notes=maybe_text, tags=tags,
@@ -155,9 +157,11 @@ log_lines = st.lists(st.tuples(times, texts), max_size=3).flatmap(
     )
 )
 
+failures = st.builds(CaptureFailed, time=times, what=names, error=texts)
+
 records: st.SearchStrategy[Record] = st.one_of(
     metrics, points, hyperparameters, run_started, run_updated, run_finished, code_versions, data_versions, summaries, definitions,
-    environments, artifacts, models, log_lines,
+    environments, artifacts, models, log_lines, failures,
 )  # fmt: skip
 """One record of any kind."""
 

@@ -32,7 +32,7 @@ from .code_version import CodeVersion
 from .data_version import DataVersion
 from .environment import Environment
 from .hyperparameters import Hyperparameters
-from .lifecycle import LogLines, RunFinished, RunStarted, RunUpdated
+from .lifecycle import CaptureFailed, LogLines, RunFinished, RunStarted, RunUpdated
 from .metrics import MetricDefinition, Metrics, Points, Summary
 
 RECORD_TYPES: dict[str, type[Record]] = {
@@ -52,6 +52,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         Artifact,
         Model,
         LogLines,
+        CaptureFailed,
     )
 }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..records import Hyperparameters, LogLines, Microseconds, Points, Record, RunFinished, RunStarted, RunUpdated, Summary
-from .fold import RunState, Series
+from ..records import CaptureFailed, Hyperparameters, LogLines, Microseconds, Points, Record, RunFinished, RunStarted, RunUpdated, Summary
+from .fold import RunState
+from .series import Series
 
 _CHUNK = 10_000
 """Points in a canonical `Points` record."""
@@ -26,8 +27,8 @@ def _records_of(state: RunState) -> Iterator[Record]:
         yield state.code
     yield from state.environments.values()
     yield from state.data.values()
-    if state.params:
-        yield Hyperparameters(time=time, values=state.params)
+    if state.params or state.param_sources:
+        yield Hyperparameters(time=time, values=state.params, sources=state.param_sources)
     yield from state.definitions.values()
     for name, series in state.metrics.items():
         yield from points_of(name, series)
@@ -36,6 +37,7 @@ def _records_of(state: RunState) -> Iterator[Record]:
     yield from state.artifacts.values()
     yield from state.models.values()
     yield from _lines_of(state)
+    yield from (CaptureFailed(time=time, what=what, error=error) for what, error in state.failures.items())
     yield from state.unknown
     if state.status == "scheduled" or state.deleted:
         yield RunUpdated(time=time, status="scheduled" if state.status == "scheduled" else None, deleted=state.deleted or None)
@@ -47,7 +49,7 @@ def _records_of(state: RunState) -> Iterator[Record]:
 def _start_of(state: RunState, time: Microseconds) -> Iterator[Record]:
     called = {"name": state.name, "group": state.group, "job_type": state.job_type, "notes": state.notes}
     if state.id:
-        more = {"parent": state.parent, "user": state.user, "host": state.host, "origin": state.origin}
+        more = {"parent": state.parent, "user": state.user, "host": state.host, "reproduces": state.reproduces, "origin": state.origin}
         yield RunStarted.model_validate({"time": time, "id": state.id, "project": state.project, "tags": state.tags, **called, **more})
     elif state.tags or any(text is not None for text in called.values()):
         yield RunUpdated.model_validate({"time": time, "tags": state.tags, **called})

@@ -34,6 +34,7 @@ from ..media.table import Table
 from ..records import (
     Artifact,
     ArtifactRef,
+    CaptureFailed,
     CodeVersion,
     DataVersion,
     Environment,
@@ -388,6 +389,18 @@ class ConformanceSuite:
         assert scene.deliver(scene.record(parent, []))
         self.check(scene, child)
         assert scene.find(child).parent == parent.id
+
+    def test_what_could_not_be_captured(self, scene: Scene) -> None:
+        failures = [CaptureFailed(time=START, what=what, error=f"OSError: no {what}") for what in ("code", "code and environment")]
+        run = scene.record(scene.start(), [*failures, CaptureFailed(time=START + 1, what="code", error="TimeoutError: 20 s")])
+        assert scene.deliver(run)
+        self.check(scene, run)
+
+    @pytest.mark.parametrize("original", ["a" * 32, "mlflow:http://127.0.0.1:5000#abc"])
+    def test_a_run_that_repeats_another(self, scene: Scene, original: str) -> None:
+        run = scene.record(scene.start(reproduces=original), [])
+        assert scene.deliver(run)
+        self.check(scene, run)
 
     @pytest.mark.parametrize("status", ["finished", "failed", "killed"])
     def test_every_way_to_end(self, scene: Scene, status: str) -> None:

@@ -72,11 +72,15 @@ def test_fields_take_their_tags_and_nothing_else_does() -> None:
     tags = {
         **{"multitrack.run_id": OURS, "multitrack.group": "g", "multitrack.job_type": "j", "multitrack.host": "h", "multitrack.error": "e"},
         **{"multitrack.parent": OURS, "multitrack.summary.note": "text", "multitrack.origin": "{}", "multitrack.complete": "1"},
+        **{"multitrack.reproduces": NATIVE, "multitrack.capture_failed.code": "E: x"},
         **{"mlflow.runName": "gentle-owl-7", "mlflow.user": "ann", "mlflow.note.content": "n", "mlflow.source.type": "LOCAL", "x": ""},
     }
     started = decode.run_started(native(tags=tags), OURS)
 
     assert (started.group, started.job_type, started.host, started.notes, started.user, started.parent) == ("g", "j", "h", "n", "ann", OURS)
+    assert started.reproduces == NATIVE
+    assert [(one.what, one.error) for one in decode.captures_failed(native(tags=tags))] == [("code", "E: x")]
+    assert not list(decode.captures_failed(native(tags={**tags, "multitrack.run_id": ""}))), "in anybody else's run it is a tag"
     assert started.tags == {
         "multitrack.run_id": OURS,
         "multitrack.origin": "{}",

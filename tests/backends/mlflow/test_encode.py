@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from multitrack.backend import TAG_PARENT, TAG_RUN_ID, Entry
 from multitrack.records import (
     Artifact,
+    CaptureFailed,
     CodeVersion,
     DataVersion,
     Environment,
@@ -87,7 +88,16 @@ def test_beginning_and_end_of_a_run_are_left_to_open_and_finish() -> None:
 
 
 def test_a_runs_tags_hold_its_fields() -> None:
-    run = started(user="u", notes="n", group="g", job_type="j", host="h", parent="q" * 32, tags={"a": None, "mlflow.user": "other"})
+    run = started(
+        user="u",
+        notes="n",
+        group="g",
+        job_type="j",
+        host="h",
+        reproduces="o" * 32,
+        parent="q" * 32,
+        tags={"a": None, "mlflow.user": "other"},
+    )
     assert encode.start_tags(run) == {
         "a": "",
         "mlflow.user": "u",
@@ -95,8 +105,17 @@ def test_a_runs_tags_hold_its_fields() -> None:
         "multitrack.group": "g",
         "multitrack.job_type": "j",
         "multitrack.host": "h",
+        "multitrack.reproduces": "o" * 32,
         TAG_PARENT: "q" * 32,
         TAG_RUN_ID: "r" * 32,
+    }
+
+
+def test_what_could_not_be_captured_is_a_tag_of_a_name_that_mlflow_takes() -> None:
+    content = content_of(CaptureFailed(time=T, what="code", error="E: x"), CaptureFailed(time=T, what="a=b\nc" * 99, error="y" * 9000))
+    assert content.tags == {
+        "multitrack.capture_failed.code": "E: x",
+        "multitrack.capture_failed." + ("a_b_c" * 99)[:200]: "y" * 8000,
     }
 
 
