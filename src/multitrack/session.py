@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .capture import Capture
 from .capture.recorder import Recorder
 from .config import load_settings
-from .config.variables import CODE_LIMIT, SYSTEM_INTERVAL
+from .config.variables import CODE_LIMIT, REPRODUCES, SYSTEM_INTERVAL
 from .ending import end_with_process, last_run, open_runs, open_runs_here
 from .errors import ConfigError, RunExistsError, RunNotFoundError
 from .journal import FileLock, Journal, RunFolder, Store
@@ -141,6 +141,7 @@ def _recorder(run: Run, folder: RunFolder, wanted: Capture, settings: Settings) 
         joined=run.joined,
         code_limit=CODE_LIMIT if wanted.code_limit is None else wanted.code_limit,
         system_interval=wanted.system_interval or SYSTEM_INTERVAL,
+        environment_variables=settings.environment_variables,
     )
 
 
@@ -205,7 +206,10 @@ class _Opening:
     @classmethod
     def of(cls, run_id: str, project: str, parent: str | None, words: Mapping[str, Any], params: Any) -> _Opening:
         """Raises TypeError or ValueError where something cannot be recorded."""
-        start = new_record(RunStarted, id=run_id, project=project, parent=parent, user=_user(), host=host_name(), **words)
+        repeats = os.environ.get(REPRODUCES) or None
+        start = new_record(
+            RunStarted, id=run_id, project=project, parent=parent, user=_user(), host=host_name(), reproduces=repeats, **words
+        )
         settings = to_params(params) if params is not None else {}
         return cls(
             start=start,

@@ -56,6 +56,13 @@ def test_everything_that_init_is_given_is_recorded() -> None:
     assert re.fullmatch("[0-9a-f]{32}", init(mode="disabled").id)
 
 
+def test_the_run_that_is_repeated_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTITRACK_REPRODUCES", "mlflow:http://127.0.0.1:5000#" + "3" * 32)
+    with init() as run:
+        pass
+    assert state_of(run).reproduces == "mlflow:http://127.0.0.1:5000#" + "3" * 32
+
+
 def test_a_run_that_goes_on_keeps_what_it_has() -> None:
     with init(name="n", params={"lr": 0.1}, tags=["a"]) as run:
         run.log({"loss": 1}, step=1)

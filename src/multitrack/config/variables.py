@@ -19,6 +19,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 PREFIX = "MULTITRACK_"
 TARGET_SEPARATOR = "__"
 """Between a target and its setting in a variable: `MULTITRACK_PROD__TIMEOUT`."""
+REPRODUCES = PREFIX + "REPRODUCES"
+"""Says which run the runs of this process repeat."""
 
 INTERACTIVE_TIMEOUT, UNATTENDED_TIMEOUT = 60.0, 600.0
 CODE_LIMIT = 25_000_000
@@ -111,6 +113,14 @@ def parse_patterns(value: Any) -> tuple[str, ...]:
         except re.error as error:
             raise ValueError(f"{text!r} is no regular expression: {error}") from None
     return tuple(text for text in texts if text)
+
+
+def parse_variable_names(value: Any) -> tuple[str, ...]:
+    """Return names of environment variables: a list, or a text with commas; each may end in `*`, but not be nothing else."""
+    names = parse_backend_names(value)
+    if wrong := [name for name in names if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", name)]:
+        raise ValueError(f"expected names of environment variables such as MY_FLAG or NCCL_*, not {wrong[0]!r}")
+    return names
 
 
 def parse_size(value: Any) -> int:
@@ -228,6 +238,14 @@ SETTINGS: tuple[Setting, ...] = (
         "The time between two measurements of the machine's and the process's resources.",
     ),
     Setting(
+        "environment_variables",
+        parse_variable_names,
+        "names of variables, `NCCL_*` for all that begin so; in the variable with commas between them",
+        "none",
+        "Which environment variables are recorded besides [those that multitrack knows](records/environment.md#variables). Values "
+        "that look like credentials are masked, and variables whose names do are left out.",
+    ),
+    Setting(
         "secret_patterns",
         parse_patterns,
         "regular expressions; in the variable one a line",
@@ -253,6 +271,9 @@ OTHER_VARIABLES: Mapping[str, str] = {
     "MULTITRACK_RANKS": (
         "Set to 0, processes that torchrun, Slurm or MPI have started together record a run each. Otherwise they write into one: the first "
         "rank begins, delivers and ends it."
+    ),
+    REPRODUCES: (
+        "The run that the runs of this process repeat, an id or `ADDRESS#ID`, as `multitrack reproduce --run` sets it."
     ),
     "MULTITRACK_DEBUG": "Set to 1, the command line shows the traceback of an error.",
     "XDG_CONFIG_HOME": "The folder that holds the user's own `multitrack/config.toml`, in place of the system's usual one.",
