@@ -14,6 +14,7 @@ from multitrack.records import (
     ArtifactRef,
     CaptureFailed,
     CodeVersion,
+    DataColumn,
     DataFile,
     DataVersion,
     Environment,
@@ -25,6 +26,7 @@ from multitrack.records import (
     Metrics,
     Model,
     ModelScore,
+    Omission,
     Origin,
     Points,
     Record,
@@ -85,10 +87,12 @@ code_versions = st.builds(
     working_dir=maybe_text,
 )  # fmt: skip
 data_versions = st.builds(
-    DataVersion, time=times, name=names, role=st.sampled_from([None, "train", "test"]), uri=maybe_text, source_type=maybe_text,
-    digest=maybe_text, algorithm=maybe_text, size=maybe_int, rows=maybe_int,
-    files=st.lists(st.builds(DataFile, path=texts, size=st.integers(0, 2**40), digest=texts), max_size=2), data_schema=param_values,
-    profile=param_values, tags=texts_by_text,
+    DataVersion, time=times, name=names, role=st.sampled_from([None, "train", "test"]), uri=maybe_text, path=maybe_text,
+    source_type=maybe_text, digest=maybe_text, algorithm=maybe_text, version=maybe_text, size=maybe_int, rows=maybe_int,
+    files=st.lists(st.builds(DataFile, path=texts, size=st.integers(0, 2**40), digest=texts), max_size=2),
+    file_list=st.none() | references, columns=st.lists(st.builds(DataColumn, name=texts, type=texts, digest=maybe_text), max_size=2),
+    data_schema=param_values, profile=param_values, tags=texts_by_text,
+    omitted=st.sampled_from([[], [Omission(name="a", reason="a link that leads nowhere")]]),
 )  # fmt: skip
 hyperparameters = st.builds(Hyperparameters, time=times, values=params)
 metrics = st.builds(

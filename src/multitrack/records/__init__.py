@@ -23,11 +23,12 @@ from .base import (
 )
 from .code_version import CodeVersion
 from .codec import UnknownRecord, decode, encode, from_wire, json_schema, read_fields, to_wire
-from .data_version import DataFile, DataVersion
-from .environment import Environment, Gpu
+from .data_version import DataColumn, DataFile, DataVersion
+from .environment import Environment, Gpu, PackageSource
 from .hyperparameters import Hyperparameters
 from .lifecycle import CaptureFailed, LogLines, Origin, RunFinished, RunStarted, RunUpdated
 from .metrics import MetricDefinition, Metrics, MetricSource, Points, Summary
+from .requirements import not_rebuildable, requirements
 
 __all__ = [
     "FORMAT_VERSION",
@@ -36,6 +37,7 @@ __all__ = [
     "ArtifactRef",
     "CaptureFailed",
     "CodeVersion",
+    "DataColumn",
     "DataFile",
     "DataVersion",
     "Ending",
@@ -52,6 +54,7 @@ __all__ = [
     "ModelScore",
     "Omission",
     "Origin",
+    "PackageSource",
     "ParamValue",
     "Points",
     "Record",
@@ -71,8 +74,10 @@ __all__ = [
     "json_schema",
     "new_run_id",
     "new_writer_id",
+    "not_rebuildable",
     "now",
     "read_fields",
     "replaces",
+    "requirements",
     "to_wire",
 ]
