@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Recorder:
     """Bytes of diff and files that are kept."""
     system_interval: float = 10.0
     """Seconds."""
+    environment_variables: Sequence[str] = ()
+    """Names of variables that are recorded besides those that multitrack knows."""
 
     def keep(
         self,

@@ -37,6 +37,8 @@ class Settings:
     """Bytes."""
     system_interval: float
     """Seconds."""
+    environment_variables: tuple[str, ...]
+    """Names of variables that are recorded besides those that multitrack knows."""
     secret_patterns: tuple[str, ...]
     """Regular expressions."""
     run_id: str | None
@@ -89,7 +91,8 @@ def load_settings(
     if backends is not None:
         found["backends"] = Found(parse_backends(backends), Origin("argument", "backends"))
     defaults: dict[str, Any] = {"backends": (LOCAL,), "mode": "online", "project": "default", "quiet": False, "run_id": None}
-    defaults |= {"capture": CAPTURED, "code_limit": CODE_LIMIT, "system_interval": SYSTEM_INTERVAL, "secret_patterns": ()}
+    defaults |= {"capture": CAPTURED, "code_limit": CODE_LIMIT, "system_interval": SYSTEM_INTERVAL}
+    defaults |= {"secret_patterns": (), "environment_variables": ()}
     values: dict[str, Any] = {name: item.value if item else defaults.get(name) for name, item in found.items()}
     origins = {name: item.origin if item else DEFAULT for name, item in found.items()}
     values["dir"] = _store_folder(found["dir"], sources)

@@ -116,7 +116,7 @@ def parse_patterns(value: Any) -> tuple[str, ...]:
 
 
 def parse_variable_names(value: Any) -> tuple[str, ...]:
-    """Return names of environment variables: a list, or a text with commas; each may end in `*`, but not be nothing else."""
+    """Return names of environment variables: a list, or a text with commas; each may end in `*`."""
     names = parse_backend_names(value)
     if wrong := [name for name in names if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", name)]:
         raise ValueError(f"expected names of environment variables such as MY_FLAG or NCCL_*, not {wrong[0]!r}")
