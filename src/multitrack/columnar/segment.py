@@ -1,0 +1,328 @@
+"""A side file: the points of a stretch of one writer's file, as columns, in Parquet.
+
+Each row is a point; each metric has rows of its own, so that one is read without the others. A row group holds one large metric's points,
+or those of several small ones. Whatever no column holds is whole in `odd`, in the terms of the codec.
+
+    step int64 | fraction float64    the step; neither where there is none
+    time int64
+    value float64 | integer int64    the value
+    odd                              [step, time, value] in JSON, where any of the three is something else: a text, a huge int, ...
+
+What the file covers, and where each metric is, stands in the metadata under `multitrack`. Each page has a checksum, and so has that.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import RecordError
+from ..records import MetricSource, from_wire, to_wire
+from ..state import ColumnName, Series
+
+VERSION = 1
+SCHEMA = pa.schema(
+    {
+        "step": pa.int64(),
+        "fraction": pa.float64(),
+        "time": pa.int64(),
+        "value": pa.float64(),
+        "integer": pa.int64(),
+        "odd": pa.binary(),
+    }
+)
+_KEY = "multitrack"
+_GROUP = 1 << 16
+"""Rows in a row group, at most."""
+_FULL = 1 << 15
+"""Rows from which on a row group is not shared with the next metric."""
+_INT64 = range(-(2**63), 2**63)
+_SOURCES: tuple[str, ...] = get_args(MetricSource)
+_COLUMNS_OF: dict[ColumnName, tuple[str, ...]] = {"steps": ("step", "fraction"), "times": ("time",), "values": ("value", "integer")}
+
+
+class SideFileError(Exception):
+    """A side file cannot be used: it is damaged, gone, or of another version. The lines say the same."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What a side file has of one metric."""
+
+    source: MetricSource
+    length: int = 0
+    columns: set[str] = field(default_factory=set)
+    """Those with any value."""
+    stepless: bool = False
+    """Whether some points have no step."""
+    spans: list[tuple[int, int, int]] = field(default_factory=list)
+    """Row group, first row in it, number of rows."""
+
+    def __len__(self) -> int:
+        return self.length
+
+
+@dataclass(slots=True)
+class Covered:
+    """What a side file covers."""
+
+    run: str
+    writer: str
+    start: int
+    end: int
+    stamp: tuple[int, int, int]
+    """What the journal's file looked like: its inode, size and time of change in ns."""
+    crc: int
+    """CRC-32 of the bytes that are covered."""
+    others: list[tuple[int, int]]
+    """Where, in bytes of the journal's file, those lines are that are no points, and perhaps a few that are."""
+    metrics: dict[str, Held] = field(default_factory=dict)
+
+
+# -- points as columns
+
+
+def table_of(series: Series) -> pa.Table:
+    """Return a series as a table of `SCHEMA`."""
+    steps, times, values = series.steps, series.times, series.values
+    step_types, value_types = set(map(type, steps)), set(map(type, values))
+    if len(step_types) == 1 and len(value_types) == 1 and step_types <= _STEP_COLUMN.keys() and value_types <= _VALUE_COLUMN.keys():
+        usual: dict[str, list[Any]] = {_STEP_COLUMN[step_types.pop()]: steps, "time": times, _VALUE_COLUMN[value_types.pop()]: values}
+        with suppress(OverflowError):
+            return _table(usual, len(times))
+    columns: dict[str, list[Any]] = {name: [None] * len(times) for name in SCHEMA.names}
+    for row, (step, time, value) in enumerate(zip(steps, times, values, strict=True)):
+        if type(value) not in _VALUE_COLUMN or not all(type(number) is not int or number in _INT64 for number in (step, time, value)):
+            columns["odd"][row] = orjson.dumps(to_wire([step, time, value]))
+            continue
+        columns[_STEP_COLUMN[type(step)]][row] = step
+        columns["time"][row] = time
+        columns[_VALUE_COLUMN[type(value)]][row] = value
+    return _table(columns, len(times))
+
+
+_STEP_COLUMN: dict[type, str] = {int: "step", float: "fraction", type(None): "step"}
+_VALUE_COLUMN: dict[type, str] = {float: "value", int: "integer"}
+
+
+def _table(columns: Mapping[str, list[Any]], rows: int) -> pa.Table:
+    arrays = [
+        pa.array(columns[one.name], one.type, from_pandas=False) if one.name in columns else pa.nulls(rows, one.type) for one in SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def columns_for(part: ColumnName, there: set[str]) -> list[str]:
+    """Return the columns to read for a part of the points, of those that are there."""
+    return [name for name in (*_COLUMNS_OF[part], "odd") if name in there]
+
+
+def list_of(table: pa.Table, part: ColumnName) -> list[Any]:
+    """Return a part of a table's points as they were recorded. The table has the columns that `columns_for` names."""
+    place = list(_COLUMNS_OF).index(part)
+    merged: list[Any] = [None] * len(table)
+    for name in _COLUMNS_OF[part]:
+        if name in table.column_names and (column := table[name]).null_count < len(table):
+            found = column.to_pylist()
+            merged = found if column.null_count == 0 else [new if new is not None else old for new, old in zip(found, merged, strict=True)]
+    if "odd" in table.column_names and (odd := table["odd"]).null_count < len(table):
+        for row, wire in enumerate(odd.to_pylist()):
+            if wire is not None:
+                merged[row] = from_wire(orjson.loads(wire))[place]
+    return merged
+
+
+def note(held: Held, table: pa.Table) -> None:
+    """Bring what is known of a metric up to date with more of its points."""
+    held.length += len(table)
+    held.columns.update(name for name in SCHEMA.names if table[name].null_count < len(table))
+    with_step = sum(len(table) - table[name].null_count for name in ("step", "fraction", "odd"))
+    held.stepless = held.stepless or with_step < len(table)
+
+
+# -- writing
+
+
+class SegmentWriter:
+    """Writes a side file."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(
+            path,
+            SCHEMA,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=False,
+            column_encoding={
+                **dict.fromkeys(("step", "time", "integer"), "DELTA_BINARY_PACKED"),
+                **dict.fromkeys(("fraction", "value"), "BYTE_STREAM_SPLIT"),
+                "odd": "PLAIN",
+            },
+            write_page_checksum=True,
+            store_schema=False,
+        )
+        self._metrics: dict[str, Held] = {}
+        self._groups = 0
+        self._open: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, metrics: Mapping[str, Series]) -> None:
+        """Write points, metric by metric."""
+        for name, series in metrics.items():
+            held = self._metrics.setdefault(name, Held(series.source))
+            table = table_of(series)
+            note(held, table)
+            for first in range(0, len(table), _GROUP):
+                piece = table.slice(first, _GROUP)
+                if self._rows + len(piece) > _GROUP:
+                    self._close_group()
+                held.spans.append((self._groups, self._rows, len(piece)))
+                self._open.append(piece)
+                self._rows += len(piece)
+                if self._rows >= _FULL:
+                    self._close_group()
+        self._close_group()
+
+    def _close_group(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.concat_tables(self._open), row_group_size=_GROUP)
+            self._groups += 1
+        self._open, self._rows = [], 0
+
+    def finish(self, covered: Covered) -> None:
+        """Write what the file covers, which makes it one that can be read."""
+        covered.metrics = self._metrics
+        self._writer.add_key_value_metadata({_KEY: _seal(_to_json(covered))})
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._writer.close()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[SegmentWriter]:
+    """A side file under way: in its place only once it was finished and all went well."""
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(fd)
+    temporary = Path(name)
+    try:
+        writer = SegmentWriter(temporary)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _to_json(covered: Covered) -> bytes:
+    return orjson.dumps(
+        {
+            "version": VERSION,
+            "run": covered.run,
+            "writer": covered.writer,
+            "covers": [covered.start, covered.end],
+            "stamp": covered.stamp,
+            "crc": covered.crc,
+            "others": covered.others,
+            "metrics": [
+                [to_wire(name), held.source, held.length, sorted(held.columns), held.stepless, held.spans]
+                for name, held in covered.metrics.items()
+            ],
+        }
+    )
+
+
+def _from_json(data: bytes) -> Covered:
+    told = orjson.loads(data)
+    if told["version"] != VERSION:
+        raise ValueError(f"version {told['version']}")
+    metrics = {}
+    for name, source, length, columns, stepless, spans in told["metrics"]:
+        if source not in _SOURCES or sum(rows for _, _, rows in spans) != length or not set(SCHEMA.names).issuperset(columns):
+            raise ValueError(f"metric {name!r}")
+        metrics[from_wire(name)] = Held(source, length, set(columns), stepless, [(group, first, rows) for group, first, rows in spans])
+    inode, size, changed = told["stamp"]
+    start, end = told["covers"]
+    others = [(first, last) for first, last in told["others"]]
+    return Covered(told["run"], told["writer"], start, end, (inode, size, changed), told["crc"], others, metrics)
+
+
+def _seal(data: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(data) + data
+
+
+def _unseal(sealed: bytes) -> bytes:
+    data = sealed[8:]
+    if b"%08x" % zlib.crc32(data) != sealed[:8]:
+        raise ValueError("the checksum of the metadata is wrong")
+    return data
+
+
+# -- reading
+
+
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, RecordError) as error:
+        raise SideFileError(f"{path.name}: {error}") from error
+
+
+class Segment:
+    """A side file that was found."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what it covers.
+
+        Raises:
+            SideFileError: it cannot be used.
+        """
+        self.path = path
+        with _said_plainly(path):
+            with pq.ParquetFile(path) as file:
+                self._metadata = file.metadata
+            self.covered = _from_json(_unseal((self._metadata.metadata or {})[_KEY.encode()]))
+
+    def tables(self, name: str, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield a metric's points piece by piece: these columns.
+
+        Raises:
+            SideFileError: it cannot be read.
+        """
+        with _said_plainly(self.path):
+            file = pq.ParquetFile(self.path, metadata=self._metadata, page_checksum_verification=True)
+        with file:
+            for group, first, rows in self.covered.metrics[name].spans:
+                with _said_plainly(self.path):
+                    table = file.read_row_group(group, columns=columns, use_threads=False).slice(first, rows)
+                    if len(table) != rows:
+                        raise ValueError("rows are missing")
+                yield table
+
+    def table(self, name: str) -> pa.Table:
+        """Return a metric's points, all columns that have a value.
+
+        Raises:
+            SideFileError: it cannot be read.
+        """
+        columns = sorted(self.covered.metrics[name].columns)
+        empty = SCHEMA.empty_table().select(columns)
+        return pa.concat_tables([empty, *self.tables(name, columns)])
