@@ -25,8 +25,10 @@ from multitrack.records import (
     Environment,
     Hyperparameters,
     LogLines,
+    Metrics,
     Microseconds,
     Model,
+    Points,
     RunStarted,
     RunUpdated,
     Summary,
@@ -74,7 +76,8 @@ def encode_entries(entries: Sequence[Entry]) -> Content:
     """Return the entries' content. RunFinished is left out: `finish` brings it."""
     content = Content(metrics=metrics_of(entries))
     for entry in entries:
-        _add(content, entry)
+        if type(entry.record) not in (Metrics, Points):  # those are nearly all, and stand in `metrics` already
+            _add(content, entry)
     return content
 
 

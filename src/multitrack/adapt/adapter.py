@@ -108,9 +108,8 @@ class Adapter:
         out: list[Entry] = []
         for entry in entries:
             records = self._fit_record(entry.record)
-            tags = self._notes.take_tags()
-            if tags:
-                records = [*records, RunUpdated(time=entry.record.time, tags={**tags})]
+            if self._notes.tags:
+                records = [*records, RunUpdated(time=entry.record.time, tags={**self._notes.take_tags()})]
             if len(records) == 1 and records[0] is entry.record:
                 out.append(entry)
             else:
@@ -147,7 +146,7 @@ class Adapter:
 
     def _fit_record(self, record: Record) -> list[Record]:
         kinds = self.capabilities.kinds
-        if isinstance(record, Metrics | Points):
+        if type(record) in (Metrics, Points):  # nearly all; `isinstance` asks pydantic
             return self._fit_points(record)
         if record.kind not in kinds and not isinstance(record, RunStarted):
             if kinds != EVERYTHING.kinds:
@@ -159,7 +158,7 @@ class Adapter:
 
     def _fit_points(self, record: Metrics | Points) -> list[Record]:
         kinds = self.capabilities.kinds
-        if not kinds & {"metrics", "points"}:
+        if kinds.isdisjoint(("metrics", "points")):
             self._notes.lose("kind", record.kind, "no place for this record there; it travels in the attached records")
             return []
         fitted = self._points.fit_row(record) if isinstance(record, Metrics) else self._points.fit_column(record)
@@ -266,8 +265,11 @@ class Adapter:
         return [record.model_copy(update=changes) if changes else record]
 
     def _fit_code(self, record: CodeVersion) -> list[Record]:
-        untracked = [self._fit_reference(ref) for ref in record.untracked]
-        return [record if untracked == record.untracked else record.model_copy(update={"untracked": untracked})]
+        fitted = {name: [self._fit_reference(ref) for ref in getattr(record, name)] for name in ("untracked", "modules")}
+        changes: dict[str, Any] = {name: references for name, references in fitted.items() if references != getattr(record, name)}
+        if record.notebook is not None:
+            changes["notebook"] = self._fit_reference(record.notebook)
+        return [record.model_copy(update=changes) if changes else record]
 
     def _fit_reference(self, ref: ArtifactRef) -> ArtifactRef:
         name = self._names["artifact"].fit(ref.name)

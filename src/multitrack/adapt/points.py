@@ -63,8 +63,11 @@ class PointFitter:
         self.ordinals = ordinals
         self._series: dict[tuple[str, MetricSource], tuple[str, MetricSource]] = {}
         self._digests: dict[str, str] = {}
+        self._subjects: dict[tuple[str, _Why], tuple[str, str]] = {}
+        self._time_loss = _time_loss(capabilities)
+        self._floats = "float" in capabilities.point_types
         self._all_steps = capabilities.steps == "any" and capabilities.step_range is None
-        self._all_floats = "float" in capabilities.point_types and capabilities.nan and capabilities.infinities
+        self._all_floats = self._floats and capabilities.nan and capabilities.infinities
 
     # -- names --------------------------------------------------------------------------------------------------------
 
@@ -89,7 +92,10 @@ class PointFitter:
         return f"metric {name!r}"
 
     def _lose(self, name: str, why: _Why, count: int = 1) -> None:
-        self._notes.lose(f"point_{why}", self._subject(name), _DETAILS[why], count)
+        words = self._subjects.get((name, why))
+        if words is None:
+            words = self._subjects[name, why] = (f"point_{why}", self._subject(name))
+        self._notes.lose(*words, _DETAILS[why], count)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -100,12 +106,13 @@ class PointFitter:
         changed = time != record.time
         if changed:
             self._lose_times(len(record.values))
+        same_step = self._holds_step(record.step)
         for name, value in record.values.items():
             fitted, source = self.series(name, record.source)
             if source != record.source:
                 self._lose_source(name, source)
-            step, why_step = self._fit_step(fitted, record.step)
-            new, why = self._fit_value(value)
+            step, why_step = (record.step, None) if same_step else self._fit_step(fitted, record.step)
+            new, why = (value, None) if self._holds_float(value) else self._fit_value(value)
             if why_step is not None:
                 self._lose(name, why_step)
             if why is not None:
@@ -215,6 +222,19 @@ class PointFitter:
 
     # -- single steps, times and values -------------------------------------------------------------------------------
 
+    def _holds_step(self, step: Any) -> bool:
+        """Return whether the service holds the step as it is: nearly every row's, asked once a row."""
+        if type(step) is not int:
+            return self._all_steps and step is not None
+        if self._capabilities.step_range is None:
+            return True
+        low, high = self._capabilities.step_range
+        return low <= step <= high
+
+    def _holds_float(self, value: Any) -> bool:
+        """Return whether the value is one of those floats, nearly all, that every service with floats holds."""
+        return type(value) is float and self._floats and math.isfinite(value)
+
     def _fit_step(self, name: str, step: Any) -> tuple[Any, _Why | None]:
         why: _Why | None = None
         if step is None:
@@ -248,10 +268,7 @@ class PointFitter:
         return time if earliest is None or time >= earliest else earliest
 
     def _lose_times(self, count: int) -> None:
-        kept = resolution_text(self._capabilities.time_resolution)
-        earliest = self._capabilities.earliest_time
-        after = f", none before {earliest // 1_000_000} s since 1970" if earliest else ", none before 1970" if earliest == 0 else ""
-        self._notes.lose("point_time", "points", f"times are kept to the {kept}{after}", count)
+        self._notes.lose("point_time", "points", self._time_loss, count)
 
     def _lose_source(self, name: str, there: MetricSource, count: int = 1) -> None:
         detail = f"counts as a {there} metric there" if there == "system" else "does not count as a system metric there"
@@ -299,6 +316,12 @@ class PointFitter:
     def _lose_each(self, original: str, whys: Any) -> None:
         for why, count in Counter(why for why in whys if why is not None).items():
             self._lose(original, why, count)
+
+
+def _time_loss(capabilities: Capabilities) -> str:
+    kept, earliest = resolution_text(capabilities.time_resolution), capabilities.earliest_time
+    after = f", none before {earliest // 1_000_000} s since 1970" if earliest else ", none before 1970" if earliest == 0 else ""
+    return f"times are kept to the {kept}{after}"
 
 
 def _point_type(value: Any) -> PointType:

@@ -246,7 +246,7 @@ class Delivery:
         missing: list[Rejection] = []
         for entry in entries:
             record = entry.record
-            if isinstance(record, Artifact) and record.sha256 and not self.journal.content(record).is_file():
+            if record.kind == "artifact" and isinstance(record, Artifact) and record.sha256 and not self.journal.content(record).is_file():
                 missing.append(Rejection(entry.writer, entry.seq, f"the content of artifact {record.name!r} is missing from the journal"))
             else:
                 present.append(entry)

@@ -66,11 +66,11 @@ class Preparation:
         return None if batch is None else self._adapt(batch)
 
     def has_backlog(self) -> bool:
-        """Return whether a whole batch waits: whether preparing the next one now is better than waiting for more to go into it."""
+        """Return whether enough waits that preparing it takes time: then that is better done now than when there is more of it."""
         if self._waiting:
             return True
         waiting = sum(max(writer.size() - self._offsets.get(writer.id, 0), 0) for writer in self._journal.writers())
-        return waiting >= BATCH_BYTES
+        return waiting > BATCH_BYTES // 8
 
     def _plan(self) -> PlannedBatch | None:
         ranges: dict[str, tuple[int, int]] = {}
