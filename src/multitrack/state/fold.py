@@ -16,6 +16,7 @@ from ..records import (
     LogLines,
     MetricDefinition,
     Metrics,
+    MetricSource,
     Microseconds,
     Model,
     Origin,
@@ -27,7 +28,7 @@ from ..records import (
     RunUpdated,
     Summary,
 )
-from ..records.rows import Column, Row, read_column, read_row
+from ..records.rows import Column, read_column, read_row
 from .series import Series
 
 
@@ -96,7 +97,7 @@ def fold(records: Iterable[Record], into: RunState | None = None) -> RunState:
 def take_line(state: RunState, line: bytes) -> bool:
     """Bring the points of a line straight into the run, without a record. False: it is something else, to be decoded and folded."""
     if (row := read_row(line)) is not None:
-        _take_row(state, row)
+        _add_row(state, *row)
     elif (column := read_column(line)) is not None:
         _take_column(state, column)
     else:
@@ -146,12 +147,16 @@ def merge_params(into: dict[str, Any], values: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _take_row(state: RunState, row: Metrics | Row) -> None:
-    step, time, metrics = row.step, row.time, state.metrics
-    for name, value in row.values.items():
+def _take_row(state: RunState, record: Metrics) -> None:
+    _add_row(state, record.time, record.step, record.values, record.source)
+
+
+def _add_row(state: RunState, time: Microseconds, step: int | float | None, values: dict[str, Any], source: MetricSource) -> None:
+    metrics = state.metrics
+    for name, value in values.items():
         series = metrics.get(name)
         if series is None:
-            series = metrics[name] = Series(source=row.source)
+            series = metrics[name] = Series(source=source)
         series.steps.append(step)
         series.times.append(time)
         series.values.append(value)

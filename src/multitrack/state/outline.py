@@ -41,7 +41,7 @@ class Outline:
     def take_line(self, line: bytes) -> bool:
         """Take points straight from their line. False: it is something else, to be decoded and given to `take`."""
         if (row := read_row(line)) is not None:
-            self._add(row.values.items())
+            self._add(row[2].items())
         elif (column := read_column(line)) is not None:
             self._add_column(column)
         else:

@@ -74,6 +74,8 @@ class StoredSeries(Series):
             return NotImplemented
         return self.source == other.source and all(self.column(name) == other.column(name) for name in _COLUMNS)
 
+    __hash__ = None  # type: ignore[assignment]  # as that of the class above
+
     def column(self, name: ColumnName) -> list[Any]:
         """As `Series.column`."""
         return Series.column(self, name) if self._has(name) else self.stored.column(name)
