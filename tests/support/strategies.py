@@ -33,6 +33,7 @@ from multitrack.records import (
     RunFinished,
     RunStarted,
     RunUpdated,
+    Submodule,
     Summary,
 )
 
@@ -84,7 +85,9 @@ run_finished = st.builds(
 code_versions = st.builds(
     CodeVersion, time=times, vcs=maybe_text, commit=maybe_text, branch=maybe_text, remote=maybe_text, dirty=st.none() | st.booleans(),
     diff=maybe_text, untracked=st.lists(references, max_size=2), entry_point=maybe_text, command=st.none() | st.lists(texts, max_size=2),
-    working_dir=maybe_text,
+    working_dir=maybe_text, root=maybe_text, entry_kind=maybe_text, remotes=texts_by_text, modules=st.lists(references, max_size=2),
+    notebook=st.none() | references, submodules=st.sampled_from([[], [Submodule(path="lib", commit="c", dirty=True, diff="\udcff")]]),
+    omitted=st.sampled_from([[], [Omission(name="\ud800", reason="too large")]]),
 )  # fmt: skip
 data_versions = st.builds(
     DataVersion, time=times, name=names, role=st.sampled_from([None, "train", "test"]), uri=maybe_text, path=maybe_text,

@@ -21,7 +21,7 @@ from .base import (
     now,
     replaces,
 )
-from .code_version import CodeVersion
+from .code_version import CodeVersion, Submodule
 from .codec import UnknownRecord, decode, encode, from_wire, json_schema, read_fields, to_wire
 from .data_version import DataColumn, DataFile, DataVersion
 from .environment import Environment, Gpu, PackageSource
@@ -63,6 +63,7 @@ __all__ = [
     "RunStatus",
     "RunUpdated",
     "Step",
+    "Submodule",
     "Summary",
     "TaggedValue",
     "UnknownRecord",

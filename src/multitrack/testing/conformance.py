@@ -48,6 +48,7 @@ from ..records import (
     Points,
     Record,
     RunUpdated,
+    Submodule,
     Summary,
 )
 from .scene import START, Interrupted, InterruptedBackend, Scene
@@ -449,10 +450,16 @@ class ConformanceSuite:
     def rich_run(self, scene: Scene) -> RunFolder:
         """Return a run with something of everything."""
         start = scene.start(tags={"team": "vision", "base": None}, group="sweep", job_type="train", notes="notes", user="ann", host="node1")
+        untracked = scene.artifact(start, "code/untracked/src/new.py", b"x = 1\n")
         records: list[Record] = [
+            untracked,
             CodeVersion(
                 time=START, vcs="git", commit="c0ffee", branch="main", remote="https://example.org/r.git", dirty=True,
-                diff="--- a\n+++ b\n", entry_point="train.py", command=["python", "train.py", "--lr", "0.1"], working_dir=".",
+                diff="--- a\n+++ b\n-\udcff\n", entry_point="train.py", command=["python", "train.py", "--lr", "0.1"], working_dir=".",
+                root="/home/ann/digits", entry_kind="script", remotes={"origin": "https://example.org/r.git", "fork": "git@b:f.git"},
+                untracked=[ArtifactRef(name=untracked.name, sha256=str(untracked.sha256))],
+                submodules=[Submodule(path="lib", commit="beef", remote="https://example.org/lib.git", dirty=True, diff="+\u00e9\n")],
+                omitted=[Omission(name="data.bin", reason="too large")],
             ),
             Environment(
                 time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0"}, os="Linux", cpu="x", cpu_count=8, memory=2**35
