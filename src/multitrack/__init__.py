@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from .media.image import Image
     from .media.table import Table
     from .migration import MigrationReport, migrate
-    from .read import RunView, Series, Store, open
+    from .read import Store, open
     from .run import Run
     from .session import current, init
     from .verification import VerificationReport, verify
+    from .view import RunView, Series
 
 _HOMES = {
     "Capture": "capture",
@@ -55,8 +56,8 @@ _HOMES = {
     "Runs": "listing",
     "MigrationReport": "migration",
     "migrate": "migration",
-    "RunView": "read",
-    "Series": "read",
+    "RunView": "view",
+    "Series": "view",
     "Store": "read",
     "open": "read",
     "Histogram": "media.histogram",

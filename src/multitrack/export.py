@@ -30,7 +30,7 @@ from .records import to_wire
 from .summary import iso_time
 
 if TYPE_CHECKING:
-    from .read import RunView
+    from .view import RunView
 
 Format = Literal["csv", "json", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -12,7 +12,7 @@ from .query import MISSING, Field, Lookup, as_number
 from .records import now
 
 if TYPE_CHECKING:
-    from .read import RunView
+    from .view import RunView
 
 
 def params_of(view: RunView) -> Mapping[str, Any]:

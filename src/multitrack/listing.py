@@ -13,7 +13,7 @@ from .state import definition_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .read import RunView
+    from .view import RunView
 
 
 class Runs:

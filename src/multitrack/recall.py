@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import orjson
 
 from .adapt import Adapter
 from .backend import ATTACHED_RECORDS, TAG_COMPLETE, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
+from .columnar import WORTH, read_run
 from .delivery.attachment import read_attachment
 from .errors import PermanentError, RecordError
+from .journal import Journal, RunFolder
 from .records import Artifact, Record, RunFinished, RunUpdated
 from .restore import restore
 from .state import RunState, compare, fold, to_records
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recalled:
     """A run as it was read."""
 
@@ -27,10 +31,18 @@ class Recalled:
     """The neutral records that travelled with the run; None where there are none."""
     state: RunState
     """The run in its neutral form: what was recorded, and what people changed at the service since."""
-    records: list[Record]
-    """Records that fold to `state`, as a delivery of the run sends them: those that were recorded where nobody has changed the run."""
+    find_records: Callable[[], Iterable[Record]]
+    """See `records`."""
     problem: str | None = None
     """Why the attached records could not be used, where they could not."""
+
+    @cached_property
+    def records(self) -> Iterable[Record]:
+        """Records that fold to `state`, as a delivery of the run sends them: those that were recorded where nobody has changed the run.
+
+        They can be gone through several times. Those of a large journal are read from it each time, and the others are in memory.
+        """
+        return self.find_records()
 
     def native_artifact(self, name: str, adapter: Adapter) -> Artifact | None:
         """Return the service's artifact that a name of ours stands for; `adapter` fits names to the service."""
@@ -38,24 +50,60 @@ class Recalled:
         return self.native.artifacts.get(adapter.artifact_name(name)) or self.native.artifacts.get(name)
 
 
-def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_recorded: bool = False) -> Recalled:
+def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_recorded: bool = False, keep_records: bool = True) -> Recalled:
     """Read a run.
+
+    Args:
+        source, run: which.
+        capabilities: those of the service.
+        as_recorded: whether what people changed there since is left aside.
+        keep_records: whether `records` will be wanted, so that they need not be read again.
 
     Raises:
         BackendError: the service cannot be read.
     """
-    read = list(source.read(run))
-    native = fold(read)
+    native, find_read = _read(source, run, keep_records)
     attached, problem = _fetch_attached(source, run, native)
     recorded = None if attached is None else [entry.record for entry in attached]
     state = restore(recorded, native, capabilities, as_recorded=as_recorded)
-    if recorded is None:
-        if run.status is not None:
-            state.status, state.ended = run.status, run.ended  # `crashed` is known to the store, not to the records
-        records = to_records(state) if TAG_RUN_ID in run.tags else read
-    else:
-        records = to_records(state) if compare(fold(recorded), state) else recorded
-    return Recalled(native, attached, state, records, problem)
+    if recorded is None and run.status is not None:
+        state.status, state.ended = run.status, run.ended  # `crashed` is known to the store, not to the records
+
+    def find_records() -> Iterable[Record]:
+        if recorded is None:
+            return to_records(state) if TAG_RUN_ID in run.tags else find_read()
+        return to_records(state) if compare(fold(recorded), state) else recorded
+
+    return Recalled(native, attached, state, find_records, problem)
+
+
+def _read(source: Source, run: RunRef, keep: bool) -> tuple[RunState, Callable[[], Iterable[Record]]]:
+    """Return what the service holds, and what finds the records that say so: those of a journal are left there."""
+    folder = source.journal(run)
+    if folder is not None:
+        try:
+            native = read_run(RunFolder(folder))
+            is_large = sum(Journal(RunFolder(folder)).sizes().values()) >= WORTH
+        except (RecordError, OSError) as error:
+            raise PermanentError(str(error)) from None
+        return native, lambda: _Reading(source, run) if is_large else list(source.read(run))
+    if TAG_RUN_ID in run.tags:  # `to_records` makes them where nothing is attached
+        return fold(source.read(run)), list
+    if not keep:
+        return fold(source.read(run)), lambda: list(source.read(run))
+    read = list(source.read(run))
+    return fold(read), lambda: read
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A run's records, read each time that one goes through them."""
+
+    source: Source
+    run: RunRef
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.source.read(self.run)
 
 
 def _fetch_attached(source: Source, run: RunRef, native: RunState) -> tuple[list[Entry] | None, str | None]:

@@ -20,8 +20,8 @@ def last_values(state: RunState) -> dict[str, Any]:
     for name, series in state.metrics.items():
         definition = definition_of(name, state)
         rule = definition.summary if definition is not None else None
-        if rule != "none" and series.values:
-            values[name] = _summarise(series.values, rule or "last")
+        if rule != "none" and (points := series.column("values")):
+            values[name] = _summarise(points, rule or "last")
     return {**values, **state.summary}
 
 
