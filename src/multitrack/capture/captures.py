@@ -77,4 +77,7 @@ class Captures:
             yield "environment", capture_environment
 
     def _to_watch(self) -> Iterator[tuple[str, Callable[[Recorder], Watch]]]:
-        yield from ()
+        if self._wanted.system:
+            from .system import ResourceWatch
+
+            yield "system", ResourceWatch

@@ -65,6 +65,11 @@ def start_courier(store: Store, target: str, secrets: Mapping[str, str]) -> subp
         return process
 
 
+def courier_ids() -> frozenset[int]:
+    """Return the ids of the couriers that this process has started and that go on: they are no part of the user's program."""
+    return frozenset(started.process.pid for started in list(_started.values()) if started.process.returncode is None)
+
+
 def _start(store: Store, target: str, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
     log = store.courier_log(target)
     with contextlib.suppress(FileNotFoundError):
