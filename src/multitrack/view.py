@@ -155,7 +155,7 @@ class RunView:
 
         found = self._last_file(metric, step, "an image", "image/")
         caption = self.artifacts[found.name].metadata.get("caption") if found.name in self.artifacts else None
-        return Image(self._content(found.name), caption=caption if isinstance(caption, str) else None)
+        return Image(self.content(found.name), caption=caption if isinstance(caption, str) else None)
 
     def table(self, metric: str, step: float | None = None) -> Table:
         """Return the last table among a metric's points, or the last at a step.
@@ -166,7 +166,7 @@ class RunView:
         """
         from .media.table import Table
 
-        return Table.from_json(self._content(self._last_file(metric, step, "a table", "application/json").name))
+        return Table.from_json(self.content(self._last_file(metric, step, "a table", "application/json").name))
 
     def _last_file(self, metric: str, step: float | None, what: str, media_type: str) -> ArtifactRef:
         series = self.metrics(metric)
@@ -175,7 +175,8 @@ class RunView:
                 return value
         raise KeyError(f"run {self.id} has no point of {metric!r} that is {what}" + (f", at step {step}" if step is not None else ""))
 
-    def _content(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
+        """Return an artifact's content; see `download`, for large ones."""
         with tempfile.TemporaryDirectory(prefix="multitrack-") as folder:
             return self.download(name, Path(folder) / "content").read_bytes()
 
