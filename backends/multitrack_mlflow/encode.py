@@ -33,7 +33,9 @@ from multitrack.records import (
     RunUpdated,
     Summary,
     encode,
+    not_rebuildable,
 )
+from multitrack.records import requirements as requirement_lines
 
 from . import names
 
@@ -265,8 +267,9 @@ def environment_file(record: Environment) -> str:
 
 
 def requirements(record: Environment) -> bytes:
-    """Return the installed packages as pip reads them."""
-    return "".join(f"{name}=={version}\n" for name, version in sorted(record.packages.items())).encode("utf-8", "backslashreplace")
+    """Return the installed packages as pip reads them, and as comments those that nothing but the machine had."""
+    lines = [*requirement_lines(record), *(f"# {item.name}: {item.reason}" for item in not_rebuildable(record))]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def console_text(record: LogLines) -> str:

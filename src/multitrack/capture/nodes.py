@@ -34,11 +34,11 @@ class Node:
         """What the names of its metrics begin with, after `system/`: nothing for the leader's, else the host's name."""
         return "" if self.leads else f"{re.sub(r'[^A-Za-z0-9_.-]', '_', self.host or 'node')}/"
 
-    def is_mine(self) -> bool:
-        """Return whether this process records the machine."""
+    def is_mine(self, what: str) -> bool:
+        """Return whether this process records something of the machine, such as its environment."""
         if not self._recorder.joined:
             return True
-        return not self.leads and self.claim("machine")
+        return not self.leads and self.claim(what)
 
     def claim(self, what: str) -> bool:
         """Return whether this process is the one of its run and machine that records something."""

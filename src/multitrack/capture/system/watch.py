@@ -99,14 +99,14 @@ class ResourceWatch(Watch):
         rank, joined = self.recorder.rank, self.recorder.joined
         node = Node(self.recorder)
         stack.callback(node.release)
-        if joined and rank is None and (node.leads or not node.is_mine()):
+        if joined and rank is None and (node.leads or not node.is_mine("resources")):
             return  # a worker without a rank: of the machine, or the leading process, which counts it among its own
         from .machine import Machine
         from .process import ProcessTree
 
         processes = ProcessTree(os.getpid(), courier_ids)
         yield (f"rank_{rank}/" if joined and rank is not None else node.prefix), processes
-        if node.is_mine():
+        if node.is_mine("resources"):
             yield node.prefix, Machine(self.recorder.folder.path)
         if (gpus := self._gpus(node)) is not None:
             stack.callback(gpus.close)
