@@ -77,6 +77,8 @@ class Removed:
     kept: list[Standing] = field(default_factory=list)
     leftovers: int = 0
     """Temporary files and half-removed runs of processes that have died."""
+    columns: int = 0
+    """Side files, see `multitrack.columnar`: they are made again when they are needed."""
     bytes: int = 0
 
 
@@ -216,12 +218,13 @@ def _empty(folder: Path) -> None:
 # -- gc
 
 
-def prune(store: Store, *, delivered: bool, older_than: float = 0.0, dry_run: bool = False) -> Removed:
+def prune(store: Store, *, delivered: bool, older_than: float = 0.0, columns: bool = False, dry_run: bool = False) -> Removed:
     """Remove leftovers and, with `delivered`, the runs that have ended and that every target has whole.
 
     Args:
         delivered: whether runs go at all.
         older_than: seconds since their end; younger ones stay.
+        columns: whether the side files of runs that stay go.
         dry_run: remove nothing, and tell what would go.
 
     Raises:
@@ -246,9 +249,22 @@ def prune(store: Store, *, delivered: bool, older_than: float = 0.0, dry_run: bo
         done.bytes += size_of(path) if path.is_dir() else path.lstat().st_blocks * 512
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    if columns:
+        _remove_columns(store, done, dry_run=dry_run)
     if not dry_run:
         measure(store)
     return done
+
+
+def _remove_columns(store: Store, done: Removed, *, dry_run: bool) -> None:
+    going = {one.run.path for one in done.runs}
+    for path in (path for run in store.runs() if run.path not in going for path in run.path.glob("columns/*.parquet")):
+        with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
+            size = path.lstat().st_blocks * 512
+            if not dry_run:
+                path.unlink()
+            done.columns += 1
+            done.bytes += size
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
@@ -256,7 +272,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
     latest = time.time() - _LEFTOVER_AGE
     yield from store.root.glob(".trash/*")
     for run in store.runs():
-        for pattern in (".run.json.*", ".complete.json.*", "delivery/.*.json.*", "artifacts/.incoming-*"):
+        for pattern in (".run.json.*", ".complete.json.*", "delivery/.*.json.*", "artifacts/.incoming-*", "columns/.*.parquet.*"):
             for path in run.path.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):
                     if path.lstat().st_mtime < latest:

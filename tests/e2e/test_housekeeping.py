@@ -23,7 +23,7 @@ from multitrack.quota import in_words, read_size, size_of
 from support.couriers import MULTITRACK, Bench, wait_for
 
 Output = pytest.CaptureFixture[str]
-QUICK = mt.Capture(code=False, environment=False)
+QUICK = mt.Capture(code=False, environment=False, system=False, console=False)
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +238,36 @@ def test_what_dead_processes_left_is_swept(store: Store, capsys: Output) -> None
     assert "nothing to remove" in capsys.readouterr().out
     with mt.open("local") as there:
         assert there.run(run.id).download("blob", "copy").stat().st_size == 10
+
+
+def test_side_files_go_when_that_is_asked_for_and_come_again(store: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("multitrack.columnar.WORTH", 1)
+    monkeypatch.setattr("multitrack.columnar.files.WORTH_OF_WRITER", 1)
+    run = record("one", size=10)
+
+    def read() -> list[float]:
+        with mt.open("local") as there:
+            return there.run(run.id).metrics("loss")["value"]
+
+    values = read()
+    (side,) = (run.dir / "columns").glob("*.parquet")
+    dead = side.with_name(f".{side.name}.dead")
+    dead.write_bytes(b"x")
+    os.utime(dead, (time.time() - 90_000,) * 2)
+    assert multitrack(["gc"]) == 0
+    assert (dead.exists(), side.exists()) == (False, True)
+    capsys.readouterr()
+    assert multitrack(["gc", "--columns", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("1 side file would be removed, ")
+    assert side.exists()
+    assert multitrack(["gc", "--columns"]) == 0
+    assert capsys.readouterr().out.startswith("1 side file removed, ")
+    assert not side.exists()
+    assert read() == values
+    assert side.exists()
+    assert multitrack(["delete", run.id, "--yes"]) == 0
+    assert not run.dir.exists()
 
 
 @pytest.mark.parametrize(

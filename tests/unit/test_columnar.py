@@ -175,6 +175,15 @@ def test_a_damaged_side_file_counts_nothing(folder: RunFolder) -> None:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
         check(folder)
         assert check(folder).id == RUN
+    for true, false in (
+        (b",[[0,0,", b",[[1,0,"),
+        (b'"user",20', b'"user",21'),
+        (b'"covers":[0,', b'"covers":[9,'),
+    ):  # what it says of itself
+        assert true in whole
+        path.write_bytes(whole.replace(true, false))
+        check(folder)
+        assert path.read_bytes() == whole
     for cut in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         check(folder)

@@ -21,6 +21,7 @@ _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 def gc(
     delivered: Annotated[bool, typer.Option("--delivered", help="Runs that have ended and that every target has whole.")] = False,
     older_than: Annotated[str | None, typer.Option("--older-than", help="Of those, the ones that ended so long ago: 12h, 30d, 8w.")] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="Side files of large runs: they are made again when needed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; tell what would go.")] = False,
     directory: Directory = None,
     as_json: AsJson = False,
@@ -28,7 +29,8 @@ def gc(
     """Make room in the local store.
 
     Removes what processes left that died while writing; with --delivered, also the runs, files and all, that every target has whole. Never
-    a run that goes on, one that a target still lacks a part of, or one that is nowhere else: `multitrack delete` is for those.
+    a run that goes on, one that a target still lacks a part of, or one that is nowhere else: `multitrack delete` is for those. With
+    --columns, also what makes the reading of large runs quick, and is made again by the next one to read them.
     """
     from ..housekeeping import prune
 
@@ -36,7 +38,7 @@ def gc(
         raise ConfigError("--older-than chooses among delivered runs: add --delivered")
     _, store = open_store(directory)
     seconds = 0.0 if older_than is None else parse_age(older_than)
-    done = prune(store, delivered=delivered, older_than=seconds, dry_run=dry_run)
+    done = prune(store, delivered=delivered, older_than=seconds, columns=columns, dry_run=dry_run)
     if as_json:
         print_json(
             {
@@ -45,6 +47,7 @@ def gc(
                 "removed": [describe_standing(one) for one in done.runs],
                 "kept": [describe_standing(one) for one in done.kept],
                 "leftovers": done.leftovers,
+                "columns": done.columns,
                 "bytes": done.bytes,
             }
         )
@@ -73,9 +76,11 @@ def _print(done: Removed, *, delivered: bool, dry_run: bool) -> None:
     parts = []
     if delivered:
         parts.append(count_runs(len(done.runs)))
-    if done.leftovers or not delivered:
+    if done.columns:
+        parts.append(f"{done.columns:,} side file{'' if done.columns == 1 else 's'}")
+    if done.leftovers or not (delivered or done.columns):
         parts.append(f"{done.leftovers:,} leftover{'' if done.leftovers == 1 else 's'}")
-    if not (done.runs or done.leftovers):
+    if not (done.runs or done.leftovers or done.columns):
         print("nothing to remove")
     else:
         print(f"{' and '.join(parts)} {'would be removed' if dry_run else 'removed'}, {in_words(done.bytes)}")
