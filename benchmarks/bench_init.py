@@ -30,7 +30,7 @@ def begin(project):
     start = time.perf_counter()
     run = mt.init(
         project=project, params={{"lr": 0.1}}, dir="store", quiet=True, mode={mode!r}, backends={backends!r},
-        capture=mt.Capture(code=False, environment=False),
+        capture=mt.Capture(code=False, environment=False, system=False, console=False),
     )
     return run, time.perf_counter() - start
 run, first = begin("one")

@@ -35,7 +35,7 @@ def floor(fd: int, values: dict[str, Any]) -> Call:
 @contextmanager
 def a_run(store: Path, backends: list[str]) -> Iterator[mt.Run]:
     """A run, with couriers at work where it has targets."""
-    capture = mt.Capture(code=False, environment=False)
+    capture = mt.Capture(code=False, environment=False, system=False, console=False)
     run = mt.init(project="bench", dir=store, backends=backends or ["local"], mode="online", capture=capture, quiet=True)
     try:
         yield run

@@ -20,7 +20,7 @@ from multitrack.delivery import start
 a, b = np.random.rand(500, 500), np.random.rand(500, 500)
 for _ in range(20):
     a @ b
-capture = mt.Capture(code=False, environment=False)
+capture = mt.Capture(code=False, environment=False, system=False, console=False)
 run = mt.init(project="bench", dir="store", quiet=True, mode="online", backends={backends!r}, capture=capture)
 pids = [one.process.pid for one in start._started.values()]
 

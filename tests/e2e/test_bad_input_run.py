@@ -14,7 +14,7 @@ from multitrack.journal import Journal, Store
 from multitrack.records import Hyperparameters, Metrics
 from multitrack.run import Run
 
-QUIET = mt.Capture(code=False, environment=False)
+QUIET = mt.Capture(code=False, environment=False, system=False, console=False)
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_what_is_left_to_deliver_is_told_with_its_reason(bench: Bench) -> None:
 
 
 def record() -> mt.Run:
-    with mt.init(quiet=True, capture=mt.Capture(code=False, environment=False)) as run:
+    with mt.init(quiet=True, capture=mt.Capture(code=False, environment=False, system=False, console=False)) as run:
         run.log({"loss": 1.0})
         run.log({"loss": 2.0})
     return run

@@ -29,7 +29,7 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(name: str = "one", **init: Any) -> mt.Run:
-    return mt.init(name=name, capture=mt.Capture(code=False, environment=False), **init)
+    return mt.init(name=name, capture=mt.Capture(code=False, environment=False, system=False, console=False), **init)
 
 
 def record_oddities() -> mt.Run:

@@ -22,6 +22,7 @@ from support import foreign_mlflow
 pytestmark = pytest.mark.slow
 
 Database = Callable[[str], str]
+QUICK = mt.Capture(code=False, environment=False, system=False, console=False)
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +246,7 @@ def test_killed_at_random_and_run_again_equals_an_undisturbed_one(database: Data
 def test_one_bad_run_does_not_end_the_others(database: Database, tmp_path: Path) -> None:
     there = database("there")
     for name in ("good", "bad", "fine"):
-        with mt.init(project="p", name=name, dir="store", quiet=True, capture=mt.Capture(code=False, environment=False)) as run:
+        with mt.init(project="p", name=name, dir="store", quiet=True, capture=QUICK) as run:
             run.log({"loss": 1.0}, step=1)
             if name == "bad":
                 bad = run

@@ -18,6 +18,9 @@ import multitrack as mt
 from multitrack.cli import app
 from multitrack.notebook import card
 
+QUICK = mt.Capture(code=False, environment=False, system=False, console=False)
+RICH = mt.Capture(system=False, console=False)
+
 
 @pytest.fixture(autouse=True)
 def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +36,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def record(name: str, *, project: str = "digits", accuracy: float = 0.5, fail: bool = False) -> mt.Run:
     params = {"model": {"depth": 3, "kind": "tree"}, "lr": accuracy / 10}
-    run = mt.init(project=project, name=name, params=params, tags={"team": "vision", "base": None}, notes="two\nlines")
+    run = mt.init(project=project, name=name, params=params, tags={"team": "vision", "base": None}, notes="two\nlines", capture=RICH)
     for step in range(3):
         run.log({"val/acc": accuracy * (step + 1) / 3, "loss": 1 / (step + 1)}, step=step)
     run.define_metric("loss", summary="min")
@@ -161,7 +164,7 @@ def cli(*arguments: str) -> Told:
 def record_points(
     name: str, *, params: dict[str, object] | None = None, goal: Literal["min", "max"] | None = None, **metrics: object
 ) -> str:
-    with mt.init(project="sweep", name=name, params=params or {}, capture=mt.Capture(code=False, environment=False)) as run:
+    with mt.init(project="sweep", name=name, params=params or {}, capture=QUICK) as run:
         if goal is not None:
             run.define_metric("*", goal=goal)
         if metrics:

@@ -159,7 +159,7 @@ def test_a_cell_that_is_run_twice_ends_the_first_run(tmp_path: Path) -> None:
 RANKS = """
 rank = os.environ.get("RANK") or os.environ["SLURM_PROCID"]
 time.sleep(float(os.environ.get("LATE", 0)))
-run = mt.init("p", "svc", params={"lr": 0.1}, backends=[address("one")], capture=mt.Capture(code=False, environment=False))
+run = mt.init("p", "svc", params={"lr": 0.1}, backends=[address("one")], capture=QUICK)
 for step in range(100):
     run.log({f"rank{rank}": step}, step=step)
     time.sleep(0.002)
@@ -190,7 +190,7 @@ def test_torchruns_ranks_write_into_one_run(bench: Bench, late: int) -> None:
 
 
 def test_several_runs_in_one_job(bench: Bench) -> None:
-    script = RANKS.replace("run = mt.init", "mt.init('p', 'first', capture=mt.Capture(code=False, environment=False))\nrun = mt.init")
+    script = RANKS.replace("run = mt.init", "mt.init('p', 'first', capture=QUICK)\nrun = mt.init")
     end(*(bench.start(script, slurm(rank)) for rank in range(2)))
     runs = {Journal(run).started().name: run for run in bench.store.runs()}
     assert set(runs) == {"first", "svc"}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 RUN_ID = "preempted" + "0" * 23
 JOB = """
 start = int(sys.argv[1])
-run = mt.init("p", "svc", id=ID, resume="allow", params={"lr": 0.1}, backends=[TARGET], capture=mt.Capture(code=False, environment=False))
+run = mt.init("p", "svc", id=ID, resume="allow", params={"lr": 0.1}, backends=[TARGET], capture=QUICK)
 for step in range(start, start + 50):
     run.log({"loss": 1 / (step + 1)}, step=step)
     run.log({"steps": step})  # as a point without a step

@@ -53,11 +53,13 @@ class Bench:
     def env(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MULTITRACK_", "PYTEST_", "CI"))}
         ours = {"PYTHONPATH": str(self.plugins), "MULTITRACK_DIR": str(self.store.root), "MULTITRACK_COURIER_LINGER": LINGER}
+        ours |= {"MULTITRACK_CAPTURE": "code,environment"}  # tests count metrics and lines
         return {**kept, **ours, "MULTITRACK_FINISH_TIMEOUT": "20", "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
 
     def start(self, script: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a script; `mt`, `time` and `address` are there already."""
-        head = f"import os, sys, time\nimport multitrack as mt\naddress = {f'flaky:{self.folder}/'!r}.__add__\n"
+        """Start a script; `mt`, `time`, `address` and `QUICK` are there already."""
+        quick = "QUICK = mt.Capture(code=False, environment=False, system=False, console=False)\n"
+        head = f"import os, sys, time\nimport multitrack as mt\n{quick}address = {f'flaky:{self.folder}/'!r}.__add__\n"
         process = subprocess.Popen(
             [sys.executable, "-c", head + script],
             cwd=self.folder,

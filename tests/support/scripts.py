@@ -69,7 +69,10 @@ class Scripts:
     def start(self, code: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a script."""
         path = self.folder / "train.py"
-        text = f"import multitrack as mt\nQUICK = mt.Capture(code=False, environment=False)\n{textwrap.dedent(code)}"
+        text = (
+            "import multitrack as mt\nQUICK = mt.Capture(code=False, environment=False, system=False, console=False)\n"
+            + textwrap.dedent(code)
+        )
         if not path.exists() or path.read_text() != text:  # another process may be about to read it
             path.write_text(text)
         return subprocess.Popen(
@@ -85,7 +88,8 @@ class Scripts:
     def environment(self, **variables: str) -> dict[str, str]:
         """Return the variables that a script gets: nothing of multitrack's but what is given here."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MULTITRACK_")}
-        return {**kept, "MULTITRACK_DIR": str(self.store.root), "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), **variables}
+        ours = {"MULTITRACK_DIR": str(self.store.root), "MULTITRACK_CAPTURE": "code,environment"}  # tests count metrics and lines
+        return {**kept, **ours, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), **variables}
 
 
 def stop(process: subprocess.Popen[str], end: Callable[[], None]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from multitrack.records import RunStarted
 from multitrack.state import fold
 from multitrack.wording import duration
 
-QUICK = mt.Capture(code=False, environment=False)
+QUICK = mt.Capture(code=False, environment=False, system=False, console=False)
 
 
 @pytest.fixture(autouse=True)

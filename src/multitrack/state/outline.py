@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import Metrics, Points, Record
+from ..records import Metrics, MetricSource, Points, Record
 from ..records.rows import Column, read_column, read_row
 from .fold import RunState, fold
 from .series import Series
@@ -22,13 +22,14 @@ class _Tally:
     last: Any = None
     low: Any = None
     high: Any = None
+    source: MetricSource = "user"
 
     def series(self) -> Series:
         """Return the points that stand for the metric, in an order in which each rule finds its own: the first of equal values counts."""
         if not self.count:
-            return Series()
+            return Series(source=self.source)
         extremes = [] if self.low is None else [self.low, self.high]
-        return Series(values=[self.first, *extremes, self.last])
+        return Series(values=[self.first, *extremes, self.last], source=self.source)
 
 
 class Outline:
@@ -41,7 +42,7 @@ class Outline:
     def take_line(self, line: bytes) -> bool:
         """Take points straight from their line. False: it is something else, to be decoded and given to `take`."""
         if (row := read_row(line)) is not None:
-            self._add(row[2].items())
+            self._add(row[2].items(), row[3])
         elif (column := read_column(line)) is not None:
             self._add_column(column)
         else:
@@ -54,7 +55,7 @@ class Outline:
 
     def _take_points(self, record: Record) -> bool:
         if isinstance(record, Metrics):
-            self._add(record.values.items())
+            self._add(record.values.items(), record.source)
         elif isinstance(record, Points):
             self._add_column(record)
         else:
@@ -62,15 +63,15 @@ class Outline:
         return True
 
     def _add_column(self, column: Points | Column) -> None:
-        self._tallies.setdefault(column.name, _Tally())  # a column may be empty
-        self._add((column.name, value) for value in column.values)
+        self._tallies.setdefault(column.name, _Tally(source=column.source))  # a column may be empty
+        self._add(((column.name, value) for value in column.values), column.source)
 
-    def _add(self, points: Iterable[tuple[str, Any]]) -> None:
+    def _add(self, points: Iterable[tuple[str, Any]], source: MetricSource) -> None:
         tallies = self._tallies
         for name, value in points:
             tally = tallies.get(name)
             if tally is None:
-                tally = tallies[name] = _Tally()
+                tally = tallies[name] = _Tally(source=source)
             if not tally.count:
                 tally.first = value
             tally.count += 1

@@ -15,12 +15,14 @@ from .series import Series
 def last_values(state: RunState) -> dict[str, Any]:
     """Return one value a metric, for showing: its last point in order of arrival, or what its definition asks for; then what was
     set explicitly. A definition's `*` stands for any text; an exact name goes before a pattern, a later pattern before an earlier one.
+    How much a machine was used is no result: such a metric is here if it is defined.
     """
     values: dict[str, Any] = {}
     for name, series in state.metrics.items():
         definition = definition_of(name, state)
         rule = definition.summary if definition is not None else None
-        if rule != "none" and (points := series.column("values")):
+        wanted = rule != "none" and (definition is not None or series.source == "user")
+        if wanted and (points := series.column("values")):
             values[name] = _summarise(points, rule or "last")
     return {**values, **state.summary}
 

@@ -62,7 +62,7 @@ def _kill_one(tally: Tally, folder: Path, store: Store) -> None:
 
 def _train(folder: Path, writing: int, size: int) -> None:
     targets = [{"backend": "flaky", "location": str(folder / name), "keeps": name, "name": name} for name in TARGETS]
-    run = mt.init("p", backends=targets, capture=mt.Capture(code=False, environment=False), quiet=True)
+    run = mt.init("p", backends=targets, capture=mt.Capture(code=False, environment=False, system=False, console=False), quiet=True)
     os.set_blocking(writing, False)
     os.write(writing, b"-1\n")
     for step in range(10**9):
