@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,60 +9,11 @@ import pytest
 
 from multitrack.capture import Capture
 from multitrack.capture.captures import Captures
-from multitrack.capture.code import code_version
 from multitrack.capture.environment import environment
 from multitrack.capture.recorder import Recorder
 from multitrack.journal import RunFolder
 from multitrack.masking import Mask, strip_credentials
 from multitrack.records import CaptureFailed, Environment, Record
-
-
-def git(folder: Path, *arguments: str) -> str:
-    variables = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    who = ["-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "init.defaultBranch=main"]
-    return subprocess.run(
-        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True, env=variables
-    ).stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "repository"
-    (folder / "sub").mkdir(parents=True)
-    git(folder, "init", "-q")
-    (folder / "train.py").write_text("1")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "first")
-    return folder
-
-
-def test_a_repository(repository: Path) -> None:
-    git(repository, "remote", "add", "origin", "https://user:secret@example.com/team/code.git?token=x")
-    code = code_version(repository / "sub", Mask())
-    assert (code.vcs, code.branch, code.dirty, code.working_dir) == ("git", "main", False, "sub")
-    assert code.commit == git(repository, "rev-parse", "HEAD")
-    assert code.remote == "https://example.com/team/code.git"
-    (repository / "train.py").write_text("2")
-    assert code_version(repository, Mask()).dirty is True
-
-
-def test_a_repository_without_a_commit_and_one_on_no_branch(repository: Path, tmp_path: Path) -> None:
-    git(repository, "checkout", "-q", "--detach")
-    assert code_version(repository, Mask()).branch is None
-    (tmp_path / "new").mkdir()
-    git(tmp_path / "new", "init", "-q")
-    code = code_version(tmp_path / "new", Mask())
-    assert (code.vcs, code.commit, code.branch) == ("git", None, "main")
-
-
-def test_no_repository(tmp_path: Path) -> None:
-    code = code_version(tmp_path, Mask())
-    assert (code.vcs, code.commit, code.working_dir) == (None, None, str(tmp_path))
-
-
-def test_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert code_version(tmp_path, Mask()).vcs is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +75,7 @@ def test_a_failure_is_recorded_and_the_rest_is_taken(tmp_path: Path, monkeypatch
     def fail(_recorder: Recorder) -> None:
         raise OSError("no folder")
 
-    monkeypatch.setattr("multitrack.capture.code.capture_code", fail)
+    monkeypatch.setattr("multitrack.capture.code.CodeWatch", fail)
     written, failed = take(ALL, tmp_path)
     assert failed == {"code": "OSError: no folder"}
     failure = next(record for record in written if isinstance(record, CaptureFailed))

@@ -42,7 +42,7 @@ class Captures:
         if self._thread.ident is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
-                self._note("code and environment", TimeoutError(f"they took longer than {timeout:.0f} s"))
+                self._note("environment", TimeoutError(f"it took longer than {timeout:.0f} s"))
         for name, watch in reversed(self._watches):
             try:
                 watch.stop(max(0.0, deadline - time.monotonic()))
@@ -67,17 +67,21 @@ class Captures:
             self._recorder.write(CaptureFailed(time=now(), what=name, error=self._recorder.mask.text(text)))
 
     def _to_take(self) -> Iterator[tuple[str, Callable[[Recorder], None]]]:
-        if self._wanted.code and not self._recorder.joined:
-            from .code import capture_code
-
-            yield "code", capture_code
-        if self._wanted.environment and not self._recorder.joined:
+        if self._wanted.environment:
             from .environment import capture_environment
 
             yield "environment", capture_environment
 
     def _to_watch(self) -> Iterator[tuple[str, Callable[[Recorder], Watch]]]:
+        if self._wanted.code and not self._recorder.joined:
+            from .code import CodeWatch
+
+            yield "code", CodeWatch
         if self._wanted.system:
             from .system import ResourceWatch
 
             yield "system", ResourceWatch
+        if self._wanted.console:
+            from .console import Console
+
+            yield "console", Console
