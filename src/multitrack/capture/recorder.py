@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..journal import RunFolder, store_file
 from ..journal.blobs import store_bytes
@@ -32,6 +32,8 @@ class Recorder:
     """Bytes of diff and files that are kept."""
     system_interval: float = 10.0
     """Seconds."""
+    console: Literal["auto", "python"] = "auto"
+    """How printed output is got at: see the setting."""
     environment_variables: Sequence[str] = ()
     """Names of variables that are recorded besides those that multitrack knows."""
 

@@ -11,7 +11,17 @@ from ..address import LOCAL, hide_credentials
 from ..errors import ConfigError
 from .files import find_project_root
 from .sources import DEFAULT, Found, Origin, Sources, capitals
-from .variables import CAPTURED, CODE_LIMIT, SETTINGS, SYSTEM_INTERVAL, Mode, default_finish_timeout, parse_backends, unknown_variables
+from .variables import (
+    CAPTURED,
+    CODE_LIMIT,
+    SETTINGS,
+    SYSTEM_INTERVAL,
+    ConsoleMode,
+    Mode,
+    default_finish_timeout,
+    parse_backends,
+    unknown_variables,
+)
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -37,6 +47,8 @@ class Settings:
     """Bytes."""
     system_interval: float
     """Seconds."""
+    console: ConsoleMode
+    """How printed output is got at."""
     environment_variables: tuple[str, ...]
     """Names of variables that are recorded besides those that multitrack knows."""
     secret_patterns: tuple[str, ...]
@@ -92,7 +104,7 @@ def load_settings(
         found["backends"] = Found(parse_backends(backends), Origin("argument", "backends"))
     defaults: dict[str, Any] = {"backends": (LOCAL,), "mode": "online", "project": "default", "quiet": False, "run_id": None}
     defaults |= {"capture": CAPTURED, "code_limit": CODE_LIMIT, "system_interval": SYSTEM_INTERVAL}
-    defaults |= {"secret_patterns": (), "environment_variables": ()}
+    defaults |= {"console": "auto", "secret_patterns": (), "environment_variables": ()}
     values: dict[str, Any] = {name: item.value if item else defaults.get(name) for name, item in found.items()}
     origins = {name: item.origin if item else DEFAULT for name, item in found.items()}
     values["dir"] = _store_folder(found["dir"], sources)

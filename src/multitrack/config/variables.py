@@ -16,6 +16,9 @@ from ..records.base import RUN_ID
 Mode = Literal["online", "deferred", "disabled", "inline"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+ConsoleMode = Literal["auto", "python"]
+CONSOLE_MODES: tuple[ConsoleMode, ...] = get_args(ConsoleMode)
+
 PREFIX = "MULTITRACK_"
 TARGET_SEPARATOR = "__"
 """Between a target and its setting in a variable: `MULTITRACK_PROD__TIMEOUT`."""
@@ -100,6 +103,14 @@ def parse_captured(value: Any) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in CAPTURED]:
         raise ValueError(f"expected some of {', '.join(CAPTURED)}, not {unknown[0]!r}.{did_you_mean(unknown[0], CAPTURED)}")
     return names
+
+
+def parse_console_mode(value: Any) -> ConsoleMode:
+    """Return how printed output is got at."""
+    for mode in CONSOLE_MODES:
+        if value == mode:
+            return mode
+    raise ValueError(f"expected one of {', '.join(CONSOLE_MODES)}, not {value!r}; to record no console, leave it out of `capture`")
 
 
 def parse_patterns(value: Any) -> tuple[str, ...]:
@@ -238,6 +249,15 @@ SETTINGS: tuple[Setting, ...] = (
         "The time between two measurements of the machine's and the process's resources.",
     ),
     Setting(
+        "console",
+        parse_console_mode,
+        "`auto`, `python`",
+        "`auto`",
+        "How printed output is got at: whatever the process and its children print, where that is possible; or only what Python code "
+        "writes to `sys.stdout` and `sys.stderr`, and the process's own descriptors are left alone. See "
+        "[the console's record](records/console.md).",
+    ),
+    Setting(
         "environment_variables",
         parse_variable_names,
         "names of variables, `NCCL_*` for all that begin so; in the variable with commas between them",
@@ -272,9 +292,7 @@ OTHER_VARIABLES: Mapping[str, str] = {
         "Set to 0, processes that torchrun, Slurm or MPI have started together record a run each. Otherwise they write into one: the first "
         "rank begins, delivers and ends it."
     ),
-    REPRODUCES: (
-        "The run that the runs of this process repeat, an id or `ADDRESS#ID`, as `multitrack reproduce --run` sets it."
-    ),
+    REPRODUCES: ("The run that the runs of this process repeat, an id or `ADDRESS#ID`, as `multitrack reproduce --run` sets it."),
     "MULTITRACK_DEBUG": "Set to 1, the command line shows the traceback of an error.",
     "XDG_CONFIG_HOME": "The folder that holds the user's own `multitrack/config.toml`, in place of the system's usual one.",
 }

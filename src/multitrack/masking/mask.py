@@ -33,6 +33,11 @@ class Mask:
         """
         self._more = tuple(re.compile(pattern) for pattern in patterns)
 
+    @property
+    def patterns(self) -> list[str]:
+        """The regular expressions that it was given."""
+        return [pattern.pattern for pattern in self._more]
+
     def text(self, text: str) -> str:
         """Return a text in which every credential is masked; the very same object where there is none."""
         masked = text
