@@ -141,6 +141,7 @@ def _recorder(run: Run, folder: RunFolder, wanted: Capture, settings: Settings) 
         joined=run.joined,
         code_limit=CODE_LIMIT if wanted.code_limit is None else wanted.code_limit,
         system_interval=wanted.system_interval or SYSTEM_INTERVAL,
+        console=settings.console,
         environment_variables=settings.environment_variables,
     )
 
