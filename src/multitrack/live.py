@@ -41,6 +41,7 @@ class LiveSession(Session):
         self._settings = settings
         self._on_error = on_error
         self._targets: Mapping[str, Target] = {target.name: target for target in settings.targets}
+        self.recorder = recorder
         self._captures = Captures(capture, recorder)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="multitrack-watch", daemon=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -22,6 +24,35 @@ def on_terminal() -> bool:
         return sys.stderr.isatty()
     except (AttributeError, ValueError):  # None, or closed
         return False
+
+
+class TerminalLine:
+    """A line on standard error that is overwritten; silent where that is no terminal, and for the first half second."""
+
+    def __init__(self) -> None:
+        self.on_terminal = on_terminal()
+        self._due = time.monotonic() + 0.5
+        self._width = 0
+
+    def show(self, text: Callable[[], str]) -> None:
+        """Show the text that the function `text` returns, ten times a second at most."""
+        if self.on_terminal and time.monotonic() >= self._due:
+            self._due = time.monotonic() + 0.1
+            line = f"multitrack: {text()}"
+            self._write("\r" + line.ljust(self._width))
+            self._width = len(line)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._width:
+            self._write("\r" + " " * self._width + "\r")
+            self._width = 0
+
+    @staticmethod
+    def _write(text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the terminal was closed
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def shown(path: Path) -> str:

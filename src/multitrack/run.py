@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
-from .journal.blobs import hash_file, list_files, store_bytes
+from .journal.blobs import list_files, store_bytes
 from .media.media import Media
 from .media.points import describe, spread, to_media
 from .records import (
@@ -30,6 +30,9 @@ from .records import (
 )
 from .run_summary import RunSummary
 from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_params, to_point, to_step, to_tags
+
+if TYPE_CHECKING:
+    from .capture.recorder import Recorder
 
 _DISK_REFUSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
@@ -190,7 +193,7 @@ class Run:
     def log_data(
         self,
         name: str,
-        path: str | os.PathLike[str] | None = None,
+        data: Any = None,
         *,
         role: str | None = None,
         uri: str | None = None,
@@ -199,41 +202,58 @@ class Run:
         rows: int | None = None,
         schema: Any = None,
         profile: Any = None,
+        read: bool | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record which data the run uses.
+        """Record which data the run uses, with a digest that stands for its content. When it returns, that is in the journal.
 
         Args:
             name: what people call the data set.
-            path: a local file; its size and SHA-256 are taken.
+            data: a file, a folder, a pattern (`data/*.parquet`, `data/**/*.png`) or a list of these; a URL that fsspec knows (s3, gs,
+                https, ...); a path that DVC or Git LFS tracks, whether the content is here or not; a pandas, polars or Arrow table, an
+                array of numpy's or torch's, a mapping of names to arrays, a Hugging Face or an MLflow data set. Nothing, if all that is
+                known of it is said here.
             role: `train`, `validation`, `test`, ...
-            uri: where the data is, when it is no local file.
-            digest, algorithm, rows, schema, profile: what is known of it.
+            uri: where the data is, if `data` does not say.
+            digest, algorithm, rows, schema, profile: what is known of it. A digest that is given is not computed.
+            read: whether the content is read and hashed: if left out, that of local data is, that of a URL is not, where the size and the
+                entity tag or version stand in. With False, names and sizes, or columns, are all that is recorded of local data.
+            storage_options: what fsspec needs to get in. Never recorded.
+
+        Local data that was hashed before, and was not changed since, is not read again. What cannot be read, or a place that does not
+        answer, raises nothing: the record says so, and it is said once.
 
         Raises:
-            FileNotFoundError: `path` is no file.
-            TypeError, ValueError: `schema` or `profile` cannot be written as JSON.
+            FileNotFoundError: `data` names local files, and there are none.
+            TypeError, ValueError: `data` is nothing that can be described, or another argument is wrong. Nothing was written.
         """
-        size = None
-        source_type = None
-        if path is not None:
-            file = _existing(Path(path), "data set", name)
-            digest, size = hash_file(file)
-            algorithm, source_type = "sha256", "local"
-            uri = uri or file.resolve().as_uri()
         described = to_params({"schema": schema, "profile": profile})
-        self._record(
+        record = new_record(
             DataVersion,
             name=name,
             role=role,
             uri=uri,
-            source_type=source_type,
             digest=digest,
             algorithm=algorithm,
-            size=size,
             rows=rows,
             data_schema=described["schema"],
             profile=described["profile"],
         )
+        if data is None:
+            self._write(record)
+            return
+        from .data import record_data
+
+        record_data(self._recorder(), record, data, read=read, storage_options=storage_options)
+
+    def _recorder(self) -> Recorder | None:
+        if self._folder is None:
+            return None
+        from .capture.recorder import Recorder
+        from .masking import Mask
+
+        held = self._session.recorder if self._session is not None else None
+        return held or Recorder(self._folder, self._write, Mask())
 
     # -- files
 
@@ -409,6 +429,9 @@ def _to_point(name: str, value: Any) -> Any:
 
 class Session:
     """What stands around a run while it goes on: capture, couriers, the lines that people see. `multitrack.session` has the real one."""
+
+    recorder: Recorder | None = None
+    """What captures write to; the run's own, with the user's patterns of secrets."""
 
     def before_end(self, timeout: float | None) -> None:
         """Called before the last record is written; takes no more than `timeout` seconds."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .delivery.progress import Progress
-from .messages import on_terminal
+from .messages import TerminalLine
 
 if TYPE_CHECKING:
     from .run import Run
@@ -47,30 +45,16 @@ def waiting_for(progress: Progress) -> str:
 
 
 class ProgressLine:
-    """A line on a terminal that is overwritten; silent elsewhere, and for the first half second."""
+    """What a run still waits for, on a terminal."""
 
     def __init__(self) -> None:
-        self._terminal = on_terminal()
-        self._due = time.monotonic() + 0.5
+        self._line = TerminalLine()
         self._started = time.monotonic()
-        self._width = 0
 
     def show(self, text: Callable[[], str]) -> None:
         """Show the text that the function `text` returns, ten times a second at most."""
-        moment = time.monotonic()
-        if self._terminal and moment >= self._due:
-            self._due = moment + 0.1
-            line = f"multitrack: delivering, {text()} ({moment - self._started:.0f} s; Ctrl-C leaves it to the courier)"
-            self._write("\r" + line.ljust(self._width))
-            self._width = len(line)
+        self._line.show(lambda: f"delivering, {text()} ({time.monotonic() - self._started:.0f} s; Ctrl-C leaves it to the courier)")
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._width:
-            self._write("\r" + " " * self._width + "\r")
-
-    @staticmethod
-    def _write(text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the terminal was closed
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        self._line.clear()

@@ -93,7 +93,8 @@ data_versions = st.builds(
     DataVersion, time=times, name=names, role=st.sampled_from([None, "train", "test"]), uri=maybe_text, path=maybe_text,
     source_type=maybe_text, digest=maybe_text, algorithm=maybe_text, version=maybe_text, size=maybe_int, rows=maybe_int,
     files=st.lists(st.builds(DataFile, path=texts, size=st.integers(0, 2**40), digest=texts), max_size=2),
-    file_list=st.none() | references, columns=st.lists(st.builds(DataColumn, name=texts, type=texts, digest=maybe_text), max_size=2),
+    selected=st.sampled_from([[], ["*.csv"]]), file_list=st.none() | references,
+    columns=st.lists(st.builds(DataColumn, name=texts, type=texts, digest=maybe_text), max_size=2),
     data_schema=param_values, profile=param_values, tags=texts_by_text,
     omitted=st.sampled_from([[], [Omission(name="a", reason="a link that leads nowhere")]]),
 )  # fmt: skip

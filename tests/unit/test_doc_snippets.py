@@ -54,6 +54,8 @@ def check_command(words: list[str]) -> None:
     program, *arguments = words
     if program == "multitrack":
         name, *rest = arguments
+        if rest and f"{name} {rest[0]}" in commands():
+            name = f"{name} {rest.pop(0)}"
         assert name in commands(), f"there is no command {name!r}"
         unknown = {word for word in rest if word.startswith("-")} - commands()[name]
         assert not unknown, f"multitrack {name} has no {', '.join(unknown)}"
@@ -68,11 +70,12 @@ def check_command(words: list[str]) -> None:
 
 @cache
 def commands() -> dict[str, set[str]]:
-    """Return the options of each command, as the command line itself knows them."""
+    """Return the options of each command and sub-command (`data diff`), as the command line itself knows them."""
     app = make_app()
+    known = {name: app.get_command(None, name) for name in app.list_commands(None)}
+    known |= {f"{name} {inner}": one for name, group in known.items() for inner, one in getattr(group, "commands", {}).items()}
     found = {}
-    for name in app.list_commands(None):
-        command = app.get_command(None, name)
+    for name, command in known.items():
         found[name] = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     return found
 

@@ -1,7 +1,8 @@
 """The frame of the command line: finds the commands, loads the one that is asked for, and turns errors into one line.
 
 A command is a module of this package with a function of the same name; typer makes the options of its signature, the help of its
-docstring. A module whose command is a word of Python (`import`) ends in an underscore, and so does its function. To end with
+docstring. Where that is a `typer.Typer` instead, what it holds are sub-commands (`multitrack data diff`). A module whose command is a
+word of Python (`import`) ends in an underscore, and so does its function. To end with
 another code than 0, a command raises `typer.Exit(code)`; for an error of the user's or a service's, a `MultitrackError`.
 
 Exit codes: 0 all went well, 1 something did not, 2 the command line was not understood, 130 Ctrl-C.
@@ -46,10 +47,23 @@ class Commands(TyperGroup):
 def _load(name: str) -> Any:
     package = __name__.rpartition(".")[0]
     stem = f"{name}_" if (Path(__file__).parent / f"{name}_.py").exists() else name
-    module = importlib.import_module(f"{package}.{stem}")
+    found = getattr(importlib.import_module(f"{package}.{stem}"), stem)
+    if isinstance(found, typer.Typer):
+        return _load_group(name, found)
     command = typer.Typer(add_completion=False, rich_markup_mode=None)
-    command.command(name)(getattr(module, stem))
+    command.command(name)(found)
     return typer.main.get_command(command)
+
+
+def _load_group(name: str, commands: typer.Typer) -> Any:
+    commands.callback()(_no_options)  # with one command alone, typer would make a command of the group
+    group = typer.main.get_group(commands)
+    group.name = name
+    return group
+
+
+def _no_options() -> None:
+    """Nothing is said between the name of a group and that of its command."""
 
 
 def _print_version(wanted: bool) -> None:

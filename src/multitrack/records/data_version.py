@@ -14,7 +14,8 @@ class DataFile(Struct):
     """Relative to the data set's `uri`, with forward slashes."""
     size: int
     """Bytes."""
-    digest: str
+    digest: str | None = None
+    """None: the content was not read."""
 
 
 class DataColumn(Struct):
@@ -49,6 +50,8 @@ class DataVersion(Record):
     """Bytes."""
     rows: int | None = None
     files: list[DataFile] = []
+    selected: list[str] = []
+    """Which files below `uri` it is, where it is not all of them: names and patterns, relative to it."""
     file_list: ArtifactRef | None = None
     """A file of the run that lists the files, one JSON object a line with `path`, `size` and `digest`: they are too many for a record."""
     columns: list[DataColumn] = []
