@@ -7,10 +7,11 @@ documents under `multitrack/` mean what the table says. In anybody else's run th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import orjson
 from pydantic import ValidationError
@@ -316,18 +317,25 @@ def document(cls: type[RecordType], content: bytes) -> RecordType | None:
         return None
 
 
+_CONSOLE_LINE = re.compile(r"(\S+) (\w+)(?:\[([^]]*)\])? (.*)", re.DOTALL)
+
+
 def log_lines(content: bytes) -> list[LogLines] | None:
     """Return the console lines of one of our files, runs of one stream together; None when it is no such file."""
     found: list[LogLines] = []
     try:
         for line in content.decode("utf-8", "surrogatepass").removesuffix("\n").split("\n"):
-            when, stream, text = line.split(" ", 2)
+            found_line = _CONSOLE_LINE.fullmatch(line)
+            if found_line is None:
+                return None
+            when, stream, label, text = found_line.groups()
             at = to_microseconds(when)
-            if found and found[-1].stream == stream:
+            label = None if label is None else unquote(label, errors="surrogatepass")
+            if found and (found[-1].stream, found[-1].label) == (stream, label):
                 found[-1].times.append(at)
                 found[-1].lines.append(text)
             else:
-                found.append(LogLines(time=at, stream=stream, times=[at], lines=[text]))  # type: ignore[arg-type]
+                found.append(LogLines(time=at, stream=stream, label=label, times=[at], lines=[text]))  # type: ignore[arg-type]
     except ValueError:  # a ValidationError is one
         return None
     return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
@@ -273,9 +274,12 @@ def requirements(record: Environment) -> bytes:
 
 
 def console_text(record: LogLines) -> str:
-    """Return the lines, each as ISO time, stream, text and a line end."""
+    """Return the lines, each as ISO time, stream, text and a line end; the stream with the process's label, as in `stderr[rank 3]`."""
+    stream = record.stream
+    if record.label is not None:
+        stream += f"[{quote(record.label, safe=' /:', errors='surrogatepass')}]"
     return "".join(
-        f"{iso_time(time)} {record.stream} {line.replace(chr(10), ' ')}\n" for time, line in zip(record.times, record.lines, strict=True)
+        f"{iso_time(time)} {stream} {line.replace(chr(10), ' ')}\n" for time, line in zip(record.times, record.lines, strict=True)
     )
 
 

@@ -22,7 +22,7 @@
 | Artifact `media/images/...`, PNG or WebP | artifact `images/...` and a small version, see `display`; tag `mlflow.loggedImages` |
 | Artifact `media/tables/...` | artifact of the same name, listed in the tag `mlflow.loggedArtifacts` |
 | Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
-| LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream, text |
+| LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream (`stderr[rank 3]`: with its label), text |
 | CaptureFailed | tag `multitrack.capture_failed.WHAT`, its value the error |
 | RunFinished | status, end time; .error as tag `multitrack.error` |
 | RunUpdated.deleted | the run's lifecycle stage |

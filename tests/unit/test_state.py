@@ -25,7 +25,7 @@ from multitrack.records import (
     Summary,
     decode,
 )
-from multitrack.state import RunState, Series, compare, fold, last_values, merge_equal_points, to_records
+from multitrack.state import ConsoleLine, RunState, Series, compare, fold, last_values, merge_equal_points, to_records
 from support.strategies import runs, some
 
 START = RunStarted(time=100, id="0" * 32, project="p", name="n", tags={"a": "1", "b": None})
@@ -111,10 +111,13 @@ def test_console_keeps_streams_apart_and_lines_in_order() -> None:
             LogLines(time=0, times=[1, 2], lines=["a", "b"]),
             LogLines(time=0, stream="stderr", times=[3], lines=["e"]),
             LogLines(time=0, times=[4], lines=["c"]),
+            LogLines(time=0, times=[5], lines=["d"], label="rank 1"),
         ]
     )
-    assert state.console == [(1, "stdout", "a"), (2, "stdout", "b"), (3, "stderr", "e"), (4, "stdout", "c")]
-    assert [record.lines for record in to_records(state) if isinstance(record, LogLines)] == [["a", "b"], ["e"], ["c"]]
+    assert [line[:3] for line in state.console[:3]] == [(1, "stdout", "a"), (2, "stdout", "b"), (3, "stderr", "e")]
+    assert state.console[3:] == [ConsoleLine(4, "stdout", "c"), ConsoleLine(5, "stdout", "d", "rank 1")]
+    again = [(record.lines, record.label) for record in to_records(state) if isinstance(record, LogLines)]
+    assert again == [(["a", "b"], None), (["e"], None), (["c"], None), (["d"], "rank 1")]
 
 
 def test_records_of_a_newer_version_pass_through() -> None:

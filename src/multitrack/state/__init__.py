@@ -2,13 +2,14 @@
 
 from .canonical import points_of, to_records
 from .compare import Difference, compare
-from .fold import RunState, fold, merge_params, take_line
+from .fold import ConsoleLine, RunState, fold, merge_params, take_line
 from .outline import Outline
 from .series import ColumnName, Point, Series, StoredSeries
 from .views import definition_of, last_values, merge_equal_points
 
 __all__ = [
     "ColumnName",
+    "ConsoleLine",
     "Difference",
     "Outline",
     "Point",

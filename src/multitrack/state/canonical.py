@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from ..records import CaptureFailed, Hyperparameters, LogLines, Microseconds, Points, Record, RunFinished, RunStarted, RunUpdated, Summary
 from .fold import RunState
@@ -73,12 +74,8 @@ def points_of(name: str, series: Series) -> Iterator[Points]:
 
 
 def _lines_of(state: RunState) -> Iterator[LogLines]:
-    """Yield the console, a record for each stretch of lines of one stream."""
-    stretch: list[tuple[Microseconds, str, str]] = []
-    for line in [*state.console, None]:
-        if stretch and (line is None or line[1] != stretch[0][1]):
-            times, streams, lines = ([part[i] for part in stretch] for i in range(3))
-            yield LogLines.model_validate({"time": times[0], "stream": streams[0], "times": times, "lines": lines})
-            stretch = []
-        if line is not None:
-            stretch.append(line)
+    """Yield the console, a record for each stretch of lines of one stream and process."""
+    for (stream, label), stretch in groupby(state.console, key=lambda line: (line.stream, line.label)):
+        lines = list(stretch)
+        columns = {"times": [line.time for line in lines], "lines": [line.text for line in lines]}
+        yield LogLines.model_validate({"time": lines[0].time, "stream": stream, "label": label, **columns})

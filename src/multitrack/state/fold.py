@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..records import (
     Artifact,
@@ -30,6 +30,16 @@ from ..records import (
 )
 from ..records.rows import Column, read_column, read_row
 from .series import Series
+
+
+class ConsoleLine(NamedTuple):
+    """A line that was printed."""
+
+    time: Microseconds
+    stream: str
+    text: str
+    label: str | None = None
+    """Which of several processes printed it: see `LogLines`."""
 
 
 @dataclass(slots=True)
@@ -71,8 +81,8 @@ class RunState:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     """By id."""
-    console: list[tuple[Microseconds, str, str]] = field(default_factory=list)
-    """(time, stream, line)."""
+    console: list[ConsoleLine] = field(default_factory=list)
+    """In the order in which they were recorded."""
     failures: dict[str, str] = field(default_factory=dict)
     """What could not be captured, and why."""
     unknown: list[Record] = field(default_factory=list)
@@ -132,7 +142,18 @@ def _take_end(state: RunState, record: RunFinished) -> None:
 
 def _take_params(state: RunState, record: Hyperparameters) -> None:
     merge_params(state.params, record.values)
+    _forget(state.param_sources, record.values)
     merge_params(state.param_sources, record.sources)
+
+
+def _forget(sources: dict[str, Any], values: dict[str, Any]) -> None:
+    """Take away where these values came from: they are set again, from elsewhere."""
+    for key, value in values.items():
+        before = sources.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            _forget(before, value)
+        if not isinstance(before, dict) or not isinstance(value, dict) or not before:
+            sources.pop(key, None)
 
 
 def merge_params(into: dict[str, Any], values: dict[str, Any]) -> None:
@@ -201,8 +222,8 @@ def _take_model(state: RunState, record: Model) -> None:
 
 
 def _take_lines(state: RunState, record: LogLines) -> None:
-    stream = record.stream
-    state.console.extend((time, stream, line) for time, line in zip(record.times, record.lines, strict=False))
+    stream, label = record.stream, record.label
+    state.console.extend(ConsoleLine(time, stream, line, label) for time, line in zip(record.times, record.lines, strict=False))
 
 
 def _take_failure(state: RunState, record: CaptureFailed) -> None:

@@ -485,6 +485,7 @@ class ConformanceSuite:
             scene.artifact(start, "notes.txt", b"some notes", media_type="text/plain"),
             LogLines(time=START, stream="stdout", times=[START, START + 1_000_000], lines=["epoch 1", "\x1b[1mbold\x1b[0m \u00e9"]),
             LogLines(time=START, stream="stderr", times=[START + 2_000_000], lines=["a warning"]),
+            LogLines(time=START, stream="stderr", label="rank 3", times=[START + 3_000_000], lines=["[a] warning"]),
         ]  # fmt: skip
         return scene.record(start, records)
 

@@ -9,7 +9,7 @@ import pytest
 
 from multitrack.backend import derive_run_id
 from multitrack.records import CodeVersion, Environment, LogLines, RunFinished, RunUpdated, Summary
-from multitrack_mlflow import decode
+from multitrack_mlflow import decode, encode
 from multitrack_mlflow.native import Column, DatasetInput, Experiment, LatestMetric, ModelLink, NativeModel, NativeRun, Score
 
 OURS = "0123456789abcdefghijklmnopqrstuv"
@@ -228,6 +228,12 @@ def test_console_lines_come_back_by_stream() -> None:
         LogLines(time=1_577_836_800_000_001, times=[1_577_836_800_000_001, 1_577_836_800_000_002], lines=["first", ""]),
         LogLines(time=-1, stream="stderr", times=[-1], lines=[" indented\r"]),
     ]
+
+
+@pytest.mark.parametrize("label", ["rank 3", "a] b", "50%", "\u00e9\n\udcff", "[x", ""])
+def test_the_label_of_console_lines_comes_back(label: str) -> None:
+    lines = LogLines(time=5, stream="stderr", label=label, times=[5, 6], lines=["[not a label] x", ""])
+    assert decode.log_lines(encode.console_text(lines).encode("utf-8", "surrogatepass")) == [lines]
 
 
 @pytest.mark.parametrize("content", [b"something else", b"2020-01-01T00:00:00+00:00 stdlog x", b"\xff\xfe", b"yesterday stdout x", b""])
