@@ -33,7 +33,8 @@ def capture_environment(recorder: Recorder) -> None:
     node = Node(recorder)
     if not node.is_mine("environment"):
         return
-    _claimed.append(node)
+    if recorder.joined:
+        _claimed.append(node)
     locks, omitted = ([], []) if recorder.joined else keep_lock_files(Path.cwd(), recorder)
     variables = selected(os.environ, recorder.mask, recorder.environment_variables)
     recorder.write(environment(variables, locks, omitted))
