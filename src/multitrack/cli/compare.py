@@ -42,14 +42,14 @@ def compare(
 
 
 def _compare(views: Sequence[RunView], places: Sequence[str]) -> Comparison:
-    from ..comparison import RunCode, Subject, code_changes, compare_runs, data_changes
+    from ..comparison import RunCode, RunData, Subject, code_changes, compare_runs, data_changes
 
     labels = _labels(views)
     subjects = [Subject(label, view.state, place) for label, view, place in zip(labels, views, places, strict=True)]
     codes = [
         RunCode(label, view.code, view.artifacts, view.content) for label, view in zip(labels, views, strict=True) if view.code is not None
     ]
-    data = data_changes([(one.label, one.state) for one in subjects])
+    data = data_changes([RunData(label, view.data, view.content) for label, view in zip(labels, views, strict=True)])
     return compare_runs(subjects, code_changes(codes, Path.cwd()), data)
 
 

@@ -6,7 +6,7 @@ show_comparison     Comparison -> lines for people
 """
 
 from .code import CodeChange, RunCode, code_changes
-from .data import DataChange, data_changes
+from .data import DataChange, RunData, data_changes
 from .layout import show_comparison
 from .runs import Comparison, MetricRow, Subject, compare_runs
 
@@ -16,6 +16,7 @@ __all__ = [
     "DataChange",
     "MetricRow",
     "RunCode",
+    "RunData",
     "Subject",
     "code_changes",
     "compare_runs",

@@ -2,60 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..records import DataVersion
-from ..state import RunState
+from ..data.diff import DataDifference, diff_data
+from ..data.record import read_files
+from ..errors import MultitrackError
+from ..records import DataFile, DataVersion
+from ..repositories import Contents
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """A run's data, and how to read what belongs to it."""
+
+    label: str
+    versions: Sequence[DataVersion]
+    contents: Contents
 
 
 @dataclass(frozen=True, slots=True)
 class DataChange:
-    """What leads from one run's version of a data set to another's."""
+    """What leads from one run's data to another's."""
 
     before: str
     after: str
-    name: str
-    role: str | None
-    lines: tuple[str, ...]
-    """For people: files and columns that were added (`+`), removed (`-`) or changed (`~`)."""
+    differences: tuple[DataDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the change in terms of JSON."""
-        return {"from": self.before, "to": self.after, "name": self.name, "role": self.role, "changes": list(self.lines)}
+        return {"from": self.before, "to": self.after, "differences": [asdict(one) for one in self.differences]}
 
 
-def data_changes(runs: Sequence[tuple[str, RunState]]) -> list[DataChange]:
-    """Return what leads from the first run's data to that of each other one, as far as their records list files and columns."""
+def data_changes(runs: Sequence[RunData]) -> list[DataChange]:
+    """Return what leads from the first run's data to that of each other one; nothing where it is the same."""
     found = []
-    for label, state in runs[1:]:
-        first_label, first = runs[0]
-        before, after = _by_place(first), _by_place(state)
-        for place in [place for place in before if place in after]:
-            lines = tuple(_lines(before[place], after[place]))
-            if lines:
-                found.append(DataChange(first_label, label, *place, lines))
+    for other in runs[1:]:
+        files = _files(runs[0], other)
+        differences = tuple(diff_data(runs[0].versions, other.versions, files=files))
+        if differences:
+            found.append(DataChange(runs[0].label, other.label, differences))
     return found
 
 
-def _by_place(state: RunState) -> dict[tuple[str, str | None], DataVersion]:
-    return {(one.name, one.role): one for one in state.data.values()}
+def _files(*runs: RunData) -> Callable[[DataVersion], Sequence[DataFile]]:
+    contents: Mapping[str, Contents] = {
+        version.file_list.sha256: run.contents for run in runs for version in run.versions if version.file_list is not None
+    }
+
+    def files(version: DataVersion) -> Sequence[DataFile]:
+        return list_files(version, contents[version.file_list.sha256]) if version.file_list is not None else version.files
+
+    return files
 
 
-def _lines(before: DataVersion, after: DataVersion) -> Iterator[str]:
-    if before.digest == after.digest:
-        return
-    yield from _changed("file", {one.path: one.digest for one in before.files}, {one.path: one.digest for one in after.files})
-    old, new = ({one.name: (one.type, one.digest) for one in version.columns} for version in (before, after))
-    yield from _changed("column", old, new)
-
-
-def _changed(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted({**before, **after}):
-        if name not in after:
-            yield f"- {what} {name}"
-        elif name not in before:
-            yield f"+ {what} {name}"
-        elif before[name] != after[name]:
-            yield f"~ {what} {name}"
+def list_files(version: DataVersion, contents: Contents) -> Sequence[DataFile]:
+    """Return all files of a data set, from the run's own list where they are too many for the record; none where that cannot be had."""
+    if version.file_list is None:
+        return version.files
+    try:
+        return read_files(contents(version.file_list.name))
+    except (MultitrackError, KeyError, OSError, ValueError):
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from .runs import Comparison, MetricRow, Subject
 
 _CELL = 44
 """Characters of a value that a column shows; a value that is cut shows its beginning and its end."""
+_DIGEST, _DIGEST_SHOWN = re.compile(r"[0-9a-f]{32,}"), 12
 _DIFF_LINES = 400
 """Lines of a diff that are shown; `--json` has all of it."""
 
@@ -30,8 +32,8 @@ def show_comparison(comparison: Comparison) -> Iterator[str]:
     yield from _section("data", labels, comparison.data)
     for data in comparison.data_changes:
         yield ""
-        yield f"  {data.name}{f' ({data.role})' if data.role else ''}, from {data.before} to {data.after}:"
-        yield from (f"    {line}" for line in data.lines)
+        yield f"  data, from {data.before} to {data.after}:"
+        yield from (f"    {one}" for one in data.differences)
     yield from _section("params", labels, comparison.params)
     yield from _section("python", labels, comparison.software)
     yield from _section("packages", labels, comparison.packages)
@@ -99,6 +101,8 @@ def show_cell(value: Any) -> str:
         value = " ".join(value)
     text = f"{value:.6g}" if isinstance(value, float) else "yes" if value is True else "no" if value is False else str(value)
     text = " ".join(text.split())
+    if _DIGEST.fullmatch(text):
+        return text[:_DIGEST_SHOWN]
     if len(text) <= _CELL:
         return text
     half = (_CELL - 3) // 2

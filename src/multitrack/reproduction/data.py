@@ -1,0 +1,130 @@
+"""A run's data, looked for, verified, and put where the restored code looks for it.
+
+It is linked, not copied: data may be larger than the disk. What a program writes into linked data it writes into the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ..data import verify_data
+from ..data.diff import DataDifference, label
+from ..data.places import from_uri
+from ..data.verify import places
+from ..records import DataFile, DataVersion
+from .shortfall import Shortfall
+
+
+@dataclass
+class RestoredData:
+    """What became of the data."""
+
+    done: list[str] = field(default_factory=list)
+    shortfalls: list[Shortfall] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """Paths in the restored code, relative to it, that lead to the data."""
+    moves: list[tuple[str, str]] = field(default_factory=list)
+    """(where data was, where it is), of data outside of the code."""
+    verified: set[str] = field(default_factory=set)
+    """Paths below the code's root at which the data is as it was."""
+
+
+class Restoration:
+    """Verifies data sets, and links what the restored code lacks of them."""
+
+    def __init__(self, tree: Path, root: str | None, folders: Sequence[Path]) -> None:
+        """Take `tree`, the restored code; `root`, where the code was; and `folders` to look in, the user's working tree among them."""
+        self.result = RestoredData()
+        self._tree = tree
+        self._root = root
+        self._folders = folders
+
+    def restore(self, record: DataVersion, files: Sequence[DataFile] | None = None) -> None:
+        """Restore a data set; `files` are all its files where they are too many for the record."""
+        result, name, path = self.result, label(record), _safe(_below(record, self._root))
+        here = self._tree / path if path is not None else None
+        if path is not None and here is not None and here.exists() and not _differences(record, here, files):
+            result.done.append(f"{name}: {path}, as it was")
+            result.verified.add(path)
+            return
+        found, problems = _find(record, self._folders, files)
+        if found is None:
+            result.shortfalls += [Shortfall("data", _text(record, one), one.change != "unknown") for one in problems]
+        elif path is None or here is None:
+            was = from_uri(record.uri) if record.uri is not None else None
+            if was is not None and was != found:
+                result.moves.append((str(was), str(found)))
+            result.done.append(f"{name}: {found}, as it was")
+        elif self._link(found, here):
+            result.verified.add(path)
+            result.done.append(f"{name}: {found}, as it was; linked as {path}")
+        else:
+            text = f"{name}: {path} in the restored code is something else than {found}, which is as it was"
+            result.shortfalls.append(Shortfall("data", text))
+
+    def _link(self, found: Path, place: Path) -> bool:
+        """Make `place` lead to the data; where a part of a folder is there already, to what is missing of it."""
+        if not place.parent.resolve().is_relative_to(self._tree.resolve()):
+            return False
+        if found.is_dir() and place.is_dir() and not place.is_symlink():
+            linked = [self._link(inner, place / inner.name) for inner in sorted(found.iterdir())]
+            return all(linked)
+        if place.is_symlink() or place.exists():
+            return place.is_file() and found.is_file() and _same_content(place, found)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(found.absolute())
+        self.result.links.append(place.relative_to(self._tree).as_posix())
+        return True
+
+
+def _below(record: DataVersion, root: str | None) -> str | None:
+    """Return where the data was below the code's root."""
+    was = from_uri(record.uri) if record.uri is not None else None
+    if was is not None and root is not None:
+        return was.relative_to(root).as_posix() if was.is_relative_to(root) else None
+    return record.path
+
+
+def _safe(path: str | None) -> str | None:
+    """Return a recorded path if it stays below the code's root, and out of git's own folder."""
+    if path is None:
+        return None
+    parts = PurePosixPath(path).parts
+    return None if path.startswith("/") or any(part == ".." or part.lower() == ".git" for part in parts) else path
+
+
+def _find(record: DataVersion, folders: Sequence[Path], files: Sequence[DataFile] | None) -> tuple[Path | None, Sequence[DataDifference]]:
+    """Return where the data is as it was; None, and what is wrong at the likeliest place, where it is nowhere."""
+    wrong: Sequence[DataDifference] | None = None
+    for place in places(record, folders):
+        differences = _differences(record, place, files)
+        if not differences:
+            return place, ()
+        wrong = wrong or [_at(place, one) for one in differences]
+    return None, wrong or verify_data(record, folders)
+
+
+def _at(place: Path, one: DataDifference) -> DataDifference:
+    detail = f"{one.after or 'nothing'} at {place}" if one.change == "changed" else one.after
+    return DataDifference(one.data, one.what, one.name, one.change, one.before, detail)
+
+
+def _differences(record: DataVersion, place: Path, files: Sequence[DataFile] | None) -> Sequence[DataDifference]:
+    return verify_data(record.model_copy(update={"uri": place.absolute().as_uri(), "path": None}), files=files)
+
+
+def _text(record: DataVersion, one: DataDifference) -> str:
+    if one.change == "unknown":
+        return f"{label(record)} cannot be verified before the run: {one.after}"
+    return str(one)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    def chunks(path: Path) -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
+
+    return one.stat().st_size == other.stat().st_size and all(a == b for a, b in zip(chunks(one), chunks(other), strict=True))
