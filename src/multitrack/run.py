@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, store_file
 from .journal.blobs import list_files, store_bytes
+from .masking import Mask
 from .media.media import Media
 from .media.points import describe, spread, to_media
+from .params import read_params, to_params
 from .records import (
     Artifact,
     DataVersion,
@@ -29,9 +31,11 @@ from .records import (
     now,
 )
 from .run_summary import RunSummary
-from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_params, to_point, to_step, to_tags
+from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_point, to_step, to_tags
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
     from .capture.recorder import Recorder
 
 _DISK_REFUSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
@@ -51,7 +55,16 @@ class Run:
         joined: whether another process began the run, and ends it.
     """
 
-    def __init__(self, folder: RunFolder | None, project: str, name: str | None, *, id: str | None = None, joined: bool = False) -> None:
+    def __init__(
+        self,
+        folder: RunFolder | None,
+        project: str,
+        name: str | None,
+        *,
+        id: str | None = None,
+        joined: bool = False,
+        mask: Mask | None = None,
+    ) -> None:
         """`folder` is None for a run that records nothing and has an `id` only.
 
         Raises:
@@ -63,6 +76,7 @@ class Run:
         self.dir = folder.path if folder is not None else Path(os.devnull)
         self._folder = folder
         self._session: Session | None = None
+        self._mask = mask or Mask()
         self._writer: Writer = JournalWriter(folder) if folder is not None else NoWriter()
         self.owner = os.getpid()
         self.joined = joined
@@ -148,14 +162,21 @@ class Run:
 
     # -- settings, words, data
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
+    def log_params(self, params: Any, *, parser: ArgumentParser | None = None) -> None:
         """Record hyperparameters, nested as they are. A mapping merges into what is there; anything else replaces it:
         after `{"model": {"depth": 3, "width": 8}}`, `{"model": {"depth": 5}}` leaves the width, and `{"model": "linear"}` nothing of both.
 
+        Args:
+            params: a mapping, a Namespace, a dataclass, an instance of attrs or pydantic, a config of OmegaConf or Hydra, absl's FLAGS, the
+                context of click or typer, a named tuple, or any object, class or module with public attributes. Values that are no JSON are
+                told in words; what looks like a credential is masked.
+            parser: what has parsed them, to record which were given and which are defaults.
+
         Raises:
-            TypeError, ValueError: a name is no str, or a value cannot be written as JSON; nothing was written.
+            TypeError, ValueError: they have no names, contain themselves, or are nested too deeply; nothing was written.
         """
-        self._write(Hyperparameters(time=now(), values=to_params(params)))
+        given = read_params(params, parser)
+        self._write(Hyperparameters(time=now(), values=self._mask.value("", given.values), sources=dict(given.sources)))
 
     def set_tags(self, tags: Iterable[str] | Mapping[str, str | None]) -> None:
         """Add tags: `["base"]`, or `{"team": "vision"}`.
@@ -163,7 +184,7 @@ class Run:
         Raises:
             TypeError: they are neither.
         """
-        self._record(RunUpdated, tags=to_tags(tags))
+        self._record(RunUpdated, tags=self._mask.value("", to_tags(tags)))
 
     def remove_tags(self, names: Iterable[str]) -> None:
         """Take tags away; those that are not there do not matter.
@@ -282,7 +303,7 @@ class Run:
             TypeError, ValueError: the name leads out of the run, or another argument is wrong.
             OSError: the content cannot be read.
         """
-        details = {"type": kind, "step": to_step(step), "metadata": to_params(metadata or {})}
+        details = {"type": kind, "step": to_step(step), "metadata": self._mask.value("", to_params(metadata or {}))}
         source = Path(path)
         if reference:
             uri = os.fspath(path) if "://" in os.fspath(path) else source.absolute().as_uri()
@@ -335,7 +356,7 @@ class Run:
         """
         if self._ended is not None or os.getpid() != self.owner:
             return
-        end = new_record(RunFinished, status=status, error=error)
+        end = new_record(RunFinished, status=status, error=self._mask.text(error) if isinstance(error, str) else error)
         if self._session is not None:
             self._session.before_end(timeout)
         if self._ended is not None:  # another thread, or a signal handler, was quicker
@@ -375,7 +396,8 @@ class Run:
         self._writer.append(record)
 
     def _record(self, cls: type[Record], **fields: Any) -> None:
-        self._write(new_record(cls, **fields))
+        masked = {name: self._mask.text(value) if isinstance(value, str) else value for name, value in fields.items()}
+        self._write(new_record(cls, **masked))
 
     def _after_fork(self) -> None:
         self._writer.abandon()

@@ -22,10 +22,11 @@ from .journal import FileLock, Journal, RunFolder, Store
 from .live import LiveSession
 from .masking import Mask
 from .messages import host_name, say
+from .params import read_params
 from .ranks import next_run_id, own_rank
 from .records import RUN_ID, Hyperparameters, Record, RunStarted, RunUpdated, new_run_id
 from .run import Run
-from .values import new_record, to_params, to_tags
+from .values import new_record, to_tags
 from .wording import label
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def init(
     project: str | None = None,
     name: str | None = None,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Any = None,
     tags: Iterable[str] | Mapping[str, str | None] = (),
     group: str | None = None,
     job_type: str | None = None,
@@ -102,8 +103,10 @@ def init(
     on_error = _one_of("on_error", on_error, ("warn", "raise"))
     if not isinstance(capture, Capture | None):
         raise TypeError(f"capture is a multitrack.Capture, such as Capture(code=False), not {capture!r}")
+    mask = Mask(settings.secret_patterns)
     words = {"name": name, "group": group, "job_type": job_type, "notes": notes, "tags": to_tags(tags)}
-    opening = _Opening.of(place.run_id, settings.project, parent_id, words, params)
+    told = {name: mask.value("", value) for name, value in words.items()}
+    opening = _Opening.of(place.run_id, settings.project, parent_id, told, _to_record(params, mask) if params is not None else None)
     if settings.mode == "disabled":
         _finish_former(parent_id, quiet=settings.quiet)
         run = Run(None, settings.project, name, id=opening.start.id)
@@ -119,7 +122,7 @@ def init(
         with _claim(store, opening.start) as (folder, state):
             if state not in ("new", "part") and place.resume == "never":  # another process was quicker
                 raise _exists(store, folder.id)
-            run = _begin(folder, state, opening, place.role)
+            run = _begin(folder, state, opening, place.role, mask)
         wanted = (capture or Capture()).within(settings)
         run._session = LiveSession(run, settings, wanted, _recorder(run, folder, wanted, settings), on_error=on_error)
         run._session.begin()
@@ -136,7 +139,7 @@ def _recorder(run: Run, folder: RunFolder, wanted: Capture, settings: Settings) 
     return Recorder(
         folder=folder,
         write=run._write,
-        mask=Mask(settings.secret_patterns),
+        mask=run._mask,
         rank=rank.rank if rank is not None else None,
         joined=run.joined,
         code_limit=CODE_LIMIT if wanted.code_limit is None else wanted.code_limit,
@@ -205,18 +208,24 @@ class _Opening:
     params: Hyperparameters | None
 
     @classmethod
-    def of(cls, run_id: str, project: str, parent: str | None, words: Mapping[str, Any], params: Any) -> _Opening:
+    def of(cls, run_id: str, project: str, parent: str | None, words: Mapping[str, Any], params: Hyperparameters | None) -> _Opening:
         """Raises TypeError or ValueError where something cannot be recorded."""
         repeats = os.environ.get(REPRODUCES) or None
         start = new_record(
             RunStarted, id=run_id, project=project, parent=parent, user=_user(), host=host_name(), reproduces=repeats, **words
         )
-        settings = to_params(params) if params is not None else {}
         return cls(
             start=start,
             again=new_record(RunUpdated, status="running", **words),
-            params=new_record(Hyperparameters, values=settings) if settings else None,
+            params=params,
         )
+
+
+def _to_record(params: Any, mask: Mask) -> Hyperparameters | None:
+    given = read_params(params)
+    if not given.values:
+        return None
+    return new_record(Hyperparameters, values=mask.value("", given.values), sources=dict(given.sources))
 
 
 def _id_of_parent(parent: Run | str | None) -> str | None:
@@ -322,12 +331,12 @@ def _remove_empty(folder: RunFolder) -> None:
                 path.rmdir()
 
 
-def _begin(folder: RunFolder, state: State, opening: _Opening, role: Role) -> Run:
+def _begin(folder: RunFolder, state: State, opening: _Opening, role: Role, mask: Mask) -> Run:
     start = opening.start if state == "new" else Journal(folder).started()
     joined = role == "follows" or (role == "alone" and state == "alive")
     if state == "new" and joined:
         folder.part.touch()  # before the record that begins it, or this would be the run itself for a moment
-    run = Run(folder, start.project, opening.start.name or start.name, joined=joined)
+    run = Run(folder, start.project, opening.start.name or start.name, joined=joined, mask=mask)
     records: tuple[Record | None, ...] = ()
     if not joined:
         records = (opening.start if state in ("new", "part") else opening.again, opening.params)

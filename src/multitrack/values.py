@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -20,8 +20,6 @@ Scalar = bool | int | float | str
 _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, in microseconds: what dates can say, here and at the services."""
 _SCALARS = (bool, int, float, str)  # a tuple: `isinstance` with a union makes the union anew each time
-_DEEPEST = 64
-"""Levels of nesting that params may have [orjson: 254; a level may take three]."""
 
 
 def to_name(name: Any) -> str:
@@ -46,27 +44,32 @@ def to_point(name: str, value: Any) -> Scalar | Histogram | ArtifactRef:
     """
     if isinstance(value, _SCALARS):
         # A subclass (an enum, numpy.float64) is given up for the plain value: JSON would not bring it back.
-        plain: Scalar = _plain(value)
-        return plain
-    number = _to_number(f"metric {name!r}", value)
+        scalar: Scalar = plain(value)
+        return scalar
+    number = to_number(f"metric {name!r}", value)
     if number is not None:
         return number
     if isinstance(value, Histogram | ArtifactRef):
         return value
-    described = f"metric {name!r}: a {_describe(value)} is no metric value"
+    described = f"metric {name!r}: a {describe(value)} is no metric value"
     raise TypeError(f"{described}; log a bool, int, float, str or Histogram{_hint(name, value)}")
 
 
-def _to_number(what: str, value: Any) -> Scalar | None:
-    """Return the one scalar that a numpy or torch object holds, or that a number of another type is; None if it is neither."""
+def to_number(what: str, value: Any) -> Scalar | None:
+    """Return the one scalar that a numpy or torch object holds, or that a number of another type is; None if it is neither.
+
+    Raises:
+        TypeError: it cannot be read.
+        ValueError: it is beyond the floats.
+    """
     item = getattr(value, "item", None)
     if callable(item) and _has_one_element(value):
         try:
             inner = item()
         except Exception as error:
-            raise TypeError(f"{what}: the value of a {_describe(value)} cannot be read: {error}") from error
+            raise TypeError(f"{what}: the value of a {describe(value)} cannot be read: {error}") from error
         if isinstance(inner, _SCALARS):
-            return _plain(inner)  # type: ignore[no-any-return]
+            return plain(inner)  # type: ignore[no-any-return]
         value = inner if isinstance(inner, numbers.Number) else value
     try:
         if isinstance(value, numbers.Integral):
@@ -78,7 +81,8 @@ def _to_number(what: str, value: Any) -> Scalar | None:
     return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a bool, int, float or str as such, where its type is a subclass of one; anything else as it is."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, bool):
@@ -105,7 +109,8 @@ def _hint(name: str, value: Any) -> str:
     return ""
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """Return the type of a value, and its shape, for a message."""
     shape = getattr(value, "shape", None)
     try:
         return f"{type(value).__name__} of shape {tuple(shape)}" if shape else type(value).__name__
@@ -122,7 +127,7 @@ def to_step(step: Any) -> int | float | None:
     """
     if step is None or type(step) is int:
         return step
-    number = None if isinstance(step, bool | str) else _plain(step) if isinstance(step, int | float) else _to_number("step", step)
+    number = None if isinstance(step, bool | str) else plain(step) if isinstance(step, int | float) else to_number("step", step)
     if number is None or isinstance(number, bool | str):
         raise TypeError(f"step must be an int or a float, not {_quote(step)}")
     if not math.isfinite(number):
@@ -133,7 +138,7 @@ def to_step(step: Any) -> int | float | None:
 def _quote(value: Any) -> str:
     """Return a value for a message: short, whatever it is."""
     text = repr(value)
-    return text if len(text) <= 60 else f"a {_describe(value)}"
+    return text if len(text) <= 60 else f"a {describe(value)}"
 
 
 def to_microseconds(time: float | datetime) -> int:
@@ -149,52 +154,12 @@ def to_microseconds(time: float | datetime) -> int:
         except (OverflowError, ValueError):
             raise ValueError(f"time {time!r} cannot be told in UTC") from None
         return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    seconds = None if isinstance(time, bool | str) else time if type(time) in (int, float) else _to_number("time", time)
+    seconds = None if isinstance(time, bool | str) else time if type(time) in (int, float) else to_number("time", time)
     if seconds is None or isinstance(seconds, bool | str):
         raise TypeError(f"time must be a datetime or seconds since 1970, not {_quote(time)}")
     if not _EARLIEST <= seconds * 1_000_000 <= _LATEST:
         raise ValueError(f"time must be in seconds since 1970, within the years 1 to 9999, not {time!r}")
     return round(seconds * 1_000_000)
-
-
-def to_params(values: Any) -> dict[str, Any]:
-    """Return hyperparameters as a record holds them: tuples and sets become lists, paths become texts, numpy and torch scalars numbers.
-
-    Raises:
-        TypeError, ValueError: not a mapping, a name that is no str, or a value that is no JSON; the message says which.
-    """
-    if not isinstance(values, Mapping):
-        raise TypeError(f"params must be a mapping, not {_describe(values)}; for a Namespace or a dataclass use vars(...)")
-    return {_param_name(name): _to_param(str(name), value, (id(values),)) for name, value in values.items()}
-
-
-def _param_name(name: Any, where: str = "") -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"param {where or name!r}: the name {name!r} is no str; write {str(name)!r}")
-    return str.__str__(name)
-
-
-def _to_param(where: str, value: Any, inside: tuple[int, ...]) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return _plain(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    if id(value) in inside:
-        raise ValueError(f"param {where!r} contains itself")
-    inside = (*inside, id(value))
-    if len(inside) > _DEEPEST:
-        raise ValueError(f"param {where[:60]!r}... is nested deeper than {_DEEPEST} levels")
-    if isinstance(value, Mapping):
-        return {_param_name(name, where): _to_param(f"{where}.{name}", item, inside) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [_to_param(f"{where}[{i}]", item, inside) for i, item in enumerate(value)]
-    if isinstance(value, Set):
-        return sorted((_to_param(where, item, inside) for item in value), key=repr)
-    number = _to_number(f"param {where!r}", value)
-    if number is None:
-        described = f"param {where!r}: a {_describe(value)} cannot be written as JSON"
-        raise TypeError(f"{described}; give a number, a text, or a list or dict of them")
-    return number
 
 
 def to_tags(tags: Iterable[str] | Mapping[str, str | None]) -> dict[str, str | None]:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from multitrack.records import Histogram
 from multitrack.records.sameness import same
-from multitrack.values import to_artifact_name, to_microseconds, to_params, to_point, to_step, to_tags
+from multitrack.params import to_params
+from multitrack.values import to_artifact_name, to_microseconds, to_point, to_step, to_tags
 from support.strategies import param_values, values
 
 

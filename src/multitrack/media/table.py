@@ -11,7 +11,7 @@ import orjson
 from ..errors import RecordError
 from ..records import from_wire, to_wire
 from ..records.media_names import MediaKind
-from ..values import to_params
+from ..params import to_params
 from .media import Media, comes_from
 
 if TYPE_CHECKING:
