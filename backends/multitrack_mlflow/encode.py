@@ -275,7 +275,7 @@ def requirements(record: Environment) -> bytes:
 
 def console_text(record: LogLines) -> str:
     """Return the lines, each as ISO time, stream, text and a line end; the stream with the process's label, as in `stderr[rank 3]`."""
-    stream = record.stream
+    stream: str = record.stream
     if record.label is not None:
         stream += f"[{quote(record.label, safe=' /:', errors='surrogatepass')}]"
     return "".join(
