@@ -27,8 +27,8 @@ class CodeVersion(Record):
     """The state of the source code. Of several in one run the last one counts.
 
     To have it again: check out `commit`, apply `diff` at the root with `git apply` as the bytes
-    `diff.encode("utf-8", "surrogateescape")`, do the same for each submodule at its `path`, then write each file of `untracked` over what
-    is there. Without a repository, the files of `modules` are all there is.
+    `diff.encode("utf-8", "surrogateescape")`, do the same for each submodule at its `path`, then write each file of `untracked` and
+    `modules` over what is there. Without a repository, the files of `modules` are all there is.
     """
 
     kind: Literal["code_version"] = "code_version"
@@ -55,8 +55,9 @@ class CodeVersion(Record):
     `symlink` (the content is where it leads) where that is so."""
     submodules: list[Submodule] = []
     modules: list[ArtifactRef] = []
-    """Where no repository tells the code: the entry point and the modules that were imported from the project's folder, each an artifact
-    `code/modules/<path>`, with the same metadata."""
+    """What was imported from the project's folder and no repository tells, each an artifact `code/modules/<path>` with the same metadata:
+    everything, the script included, where there is no repository or its changes are not known; else the modules that it ignores. A
+    script outside `root` is here by its name alone."""
     notebook: ArtifactRef | None = None
     """The cells that were executed, as a notebook."""
     omitted: list[Omission] = []

@@ -1,10 +1,12 @@
-"""Which code runs: the repository with all its changes, or the modules of a project that is in none; how it was started.
+"""Which code runs: the repository with all its changes, or the modules of a project that is in none; and how it was started.
 
-entry        how this process was started          watch       brings it together, for one run
-git          asks the user's git                   keep        what fits, holds no credential, and is kept
-repository   commit, changes, files, submodules    found       what is found, before that
-status, patch    git's answers, taken apart        modules, notebook    what no repository tells
-by_hand, with_dulwich    without a git program
+    watch, survey    bring it together, for one run            entry      how this process was started
+    git              asks the user's git                       found      what is found
+    repository       changes, files, repositories inside       keep       what of it is kept
+    status, patch    git's answers, taken apart                modules, notebook    what no repository tells
+    by_hand, with_dulwich    where there is no git program
+
+Everything is looked at once, in a thread, while training goes on; docs/records/code.md says what is recorded.
 """
 
 from __future__ import annotations

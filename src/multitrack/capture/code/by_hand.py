@@ -93,9 +93,10 @@ def _read_config(path: Path) -> dict[str, str]:
     return found
 
 
+_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|\\(.)|([#;].*)|([^"\\#;]+)')
+
+
 def _value(text: str) -> str:
-    text = text.strip()
-    if text.startswith('"'):
-        closing = re.match(r'"((?:[^"\\]|\\.)*)"', text)
-        return re.sub(r"\\(.)", r"\1", closing[1]) if closing else text.strip('"')
-    return re.split(r"\s[#;]", text, maxsplit=1)[0].strip()
+    """Return a setting's value without quotes, escapes and comment."""
+    parts = [re.sub(r"\\(.)", r"\1", match[1] or "") + (match[2] or "") + (match[4] or "") for match in _VALUE.finditer(text.strip())]
+    return "".join(parts).strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 _START = re.compile(rb"^diff --git ", re.MULTILINE)  # what a file holds is indented by a character, or has no blank in it (base 85)
 _BODY = re.compile(rb"^(?:@@ |GIT binary patch$)", re.MULTILINE)
@@ -26,7 +27,7 @@ def split_patch(patch: bytes) -> list[FilePatch]:
     """Return a patch by file, in its order. What is about one path stays together (a file that becomes a link: two sections)."""
     starts = [match.start() for match in _START.finditer(patch)]
     parts: list[FilePatch] = []
-    for start, end in zip(starts, [*starts[1:], len(patch)], strict=True):
+    for start, end in pairwise([*starts, len(patch)]):
         section = patch[start:end]
         body = _BODY.search(section)
         header = section[: body.start()] if body else _UNMERGED.sub(b"", section)

@@ -112,6 +112,15 @@ def _index(git: Git, found: Found) -> tuple[list[str], dict[str, str]]:
     return links, hidden
 
 
+def ignored_among(git: Git, paths: Sequence[str]) -> list[str]:
+    """Return which files of the repository git neither tracks nor would list: they are ignored."""
+    try:
+        answer = git.ask("check-ignore", "-z", "--stdin", given=b"".join(os.fsencode(path) + b"\0" for path in paths))
+    except (GitError, GitTimeoutError):  # it says by an error that there is none
+        return []
+    return [os.fsdecode(path) for path in answer.split(b"\0") if path]
+
+
 # -- changes
 
 
