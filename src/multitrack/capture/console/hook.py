@@ -93,6 +93,9 @@ class Hook(Source):
             for stream in list(self._dropped):
                 self._tell_dropped(stream, time_ns() // 1000, self._dropped.pop(stream))
 
+    def greet(self) -> None:
+        pass
+
     def settle(self, timeout: float) -> None:  # noqa: ARG002 - there is nothing to wait for
         self._pass_on()
 

@@ -120,6 +120,7 @@ class Pump:
         self._dropped = 0
         self._runs: list[dict[str, Any]] = []
         self._recording = True
+        self._listens = True
         self._mutex = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -191,24 +192,29 @@ class Pump:
             ended = not any(place.open for place in self._places)
             if ended and not self._recording:
                 return
-            unsent = self._next_unsent()
+            unsent = self._next_unsent() if self._listens else b""
             control = self._control.fileno()
             readable, writable, _ = select.select([control, self._wake_read], [control] if unsent else [], [])
             if self._wake_read in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
-            try:
-                if writable:
+            if writable:
+                try:
                     self._unsent = unsent[self._control.send(unsent) :]
-                if control in readable:
+                except BlockingIOError:
+                    pass
+                except OSError:  # it is gone; what it said before is still to be read
+                    self._listens = False
+            if control in readable:
+                try:
                     data = self._control.recv(CHUNK)
-                    if not data:
-                        break
-                    received = self._obey(received + data)
-            except BlockingIOError:
-                continue
-            except OSError:
-                break
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return
+                if not data:
+                    return
+                received = self._obey(received + data)
 
     def _next_unsent(self) -> bytes:
         if not self._unsent:

@@ -57,6 +57,7 @@ class Source(ABC):
                 cls._open[cls] = source
             assert isinstance(source, cls)  # noqa: S101 - for the type checker
             source._listeners = (*source._listeners, listener)
+            source.greet()
             return source
 
     def leave(self, listener: Listener, timeout: float) -> None:
@@ -100,6 +101,10 @@ class Source(ABC):
         Raises:
             OSError: there is no such way here; nothing was changed.
         """
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Somebody listens who did not before."""
 
     @abstractmethod
     def settle(self, timeout: float) -> None:

@@ -27,6 +27,8 @@ from .places import Split
 from .source import FLUSH_INTERVAL, Source
 from .streams import Separation, Stream
 
+_PUMPS: Final = 3
+"""How many are started, one after the other, before this process does without."""
 _STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
 
 
@@ -149,12 +151,20 @@ class Tap(Source):
     # -- while it goes on
 
     def _work(self) -> None:
-        """Listen to the pump, as long as it goes on."""
-        with contextlib.suppress(Exception):
-            self._process.wait()  # the pump is a child of that one
-        with contextlib.suppress(OSError):
-            self._control.settimeout(FLUSH_INTERVAL / 4)
-            self._listen_to_pump()
+        """Listen to the pump; should it be killed, start another."""
+        for left in reversed(range(_PUMPS)):
+            with contextlib.suppress(Exception):
+                self._process.wait()  # the pump is a child of that one
+            with contextlib.suppress(OSError):
+                self._control.settimeout(FLUSH_INTERVAL / 4)
+                self._listen_to_pump()
+            if self._ended or not left:
+                break
+            with self._send_lock, contextlib.suppress(OSError):
+                self._control.close()
+                self._start_pump()
+                self._untaken, self._state = 0, []
+            self._confirm()
         self._replace_pump()
 
     def _listen_to_pump(self) -> None:
@@ -202,6 +212,9 @@ class Tap(Source):
             place.gone = True
             os.close(place.source)
 
+    def greet(self) -> None:
+        self._confirm()
+
     def _confirm(self) -> None:
         """Tell the pump what is written down, and what would have to be if this process were gone."""
         with self._turn:
@@ -216,7 +229,7 @@ class Tap(Source):
             self._control.sendall(pump.ORDER.pack(kind, len(content)) + content)
 
     def _replace_pump(self) -> None:
-        """The pump is gone: because nobody can write any more, or because somebody has killed it."""
+        """No pump is left: nobody can write any more, or something kills each of them."""
         for place in self._places:
             if not place.gone:
                 place.restore()
@@ -248,8 +261,11 @@ class Tap(Source):
         event = self._drained[mark] = threading.Event()
         self._order(pump.DRAIN, str(mark).encode())
         deadline = time.monotonic() + timeout
+        asked = self._process
         while not event.wait(0.01 if self._replaced else 0.1) and time.monotonic() < deadline and not self._is_empty():
-            pass
+            if self._process is not asked:
+                asked = self._process
+                self._order(pump.DRAIN, str(mark).encode())
 
     def _is_empty(self) -> bool:
         """Return whether this process is in the place of the pump, and has passed on all there is."""
