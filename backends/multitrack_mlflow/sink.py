@@ -1,33 +1,35 @@
 """The sink: one run at MLflow.
 
-Everything is written by synchronous calls, so what has returned is acknowledged. Writing twice counts once by what MLflow keys on:
-points by (metric, time, step, value), params and tags by name, files by path, data sets by (name, digest), models by a tag of ours.
+Everything is written by synchronous calls, so what has returned is acknowledged. To a server, `write` leaves the last calls that bring
+points under way, so that batches follow one another without a pause; `flush`, and whatever must come after them, waits.
+
+Writing twice counts once by what MLflow keys on: points by (metric, time, step, value), params and tags by name, files by path, data sets
+by (name, digest), models by a tag of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Position, Rejection, Sink
-from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
+from multitrack.errors import PermanentError
 from multitrack.records import Artifact, RunStarted
 
 from . import display, names
+from .batches import is_of_points, log_batch
 from .client import connect, store_of, translated
 from .encode import Call, Content, Line, calls, console_file, encode_entries, error_tag, start_tags, why_not_a_file_name
 from .location import folder_of
 from .models import LoggedModels
+from .parallel import Requests
 from .runs import adopt_children, create_run, ensure_experiment, find_parent, settle_run
 from .settings import MLflowSettings
 from .uploads import Uploads
 
 REQUESTS = 2
 """Requests at a time to a server, where a batch needs more than one."""
-
-Item = TypeVar("Item")
 
 
 class MLflowSink(Sink):
@@ -38,7 +40,7 @@ class MLflowSink(Sink):
         self._settings = settings
         self._is_web = location.startswith(("http://", "https://"))
         self._uploads = Uploads()
-        self._pool: ThreadPoolExecutor | None = None
+        self._requests = Requests(REQUESTS, parallel=self._is_web)
         self._console: tuple[int, dict[Line, str]] = (0, {})
 
     # -- the contract -----------------------------------------------------------------------------------------------------
@@ -59,7 +61,7 @@ class MLflowSink(Sink):
             return self._open(run)
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
-        """Write a batch; every part of it has been acknowledged when this returns."""
+        """Write a batch. When this returns, some of its points may be under way: a failure of theirs comes with the next call."""
         content = encode_entries(batch.entries)
         if content.start is not None and not self._is_new:
             # The run was here before, from an earlier version of itself, perhaps: what it is called may have changed since.
@@ -70,7 +72,7 @@ class MLflowSink(Sink):
         self._take_marker_away()
         self._update_run(content)
         scores = self._write_models(content)
-        self._log([*calls(content.metrics, content.params, content.tags), *scores])
+        self._log([*calls(content.metrics, content.params, content.tags), *scores], leave_points=True)
         self._remove_tags(name for name, value in content.tags.items() if value is None)
         self._log_data(content)
         rejections = self._upload_all(content, batch)
@@ -80,13 +82,15 @@ class MLflowSink(Sink):
         return rejections
 
     def flush(self) -> Position:
-        """Return at once: nothing is ever under way between calls, and MLflow keeps no count."""
+        """Wait for the points that are under way. MLflow keeps no count."""
+        self._requests.wait()
         return Position(batches=None)
 
     def finish(self, conclusion: Conclusion) -> None:
         """Upload the files, set status and end time, find a parent that was not there yet, and set the tags last of all."""
+        self._requests.wait()
         self._make_active()
-        self._each(lambda item: self._upload(*item), conclusion.files.items())
+        self._requests.each(lambda item: self._upload(*item), conclusion.files.items())
         with translated("ending the run"):
             self._link_parent()
             self._end(conclusion)
@@ -107,9 +111,7 @@ class MLflowSink(Sink):
     def close(self) -> None:
         """Remove what lies on the disk, and end the threads."""
         self._uploads.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+        self._requests.close()
 
     # -- the run ------------------------------------------------------------------------------------------------------------
 
@@ -174,15 +176,19 @@ class MLflowSink(Sink):
 
     # -- what the run holds ---------------------------------------------------------------------------------------------------
 
-    def _log(self, all_calls: Iterable[Call]) -> None:
+    def _log(self, all_calls: Iterable[Call], *, leave_points: bool = False) -> None:
         store, run_id = store_of(self._client), self._run_id
 
         def log(call: Call) -> None:
-            metrics, params, tags = call
             with translated("logging a batch"):
-                store.log_batch(run_id=run_id, metrics=metrics, params=params, tags=tags)
+                log_batch(store, run_id, call)
 
-        self._each(log, all_calls)
+        now: list[Call] = []
+        later: list[Call] = []
+        for call in all_calls:
+            (later if leave_points and is_of_points(call) else now).append(call)
+        self._requests.each(log, now)
+        self._requests.begin(log, later)
 
     def _show(self, content: Content) -> None:
         """Have the tags by which MLflow's pages find images and tables among the batch's tags."""
@@ -227,7 +233,7 @@ class MLflowSink(Sink):
                 files += _placed(name, artifact, batch.files(artifact))
         if content.console:
             files.append((console_file(batch.number), self._console_of(batch.number, content.console)))
-        self._each(lambda item: self._upload(*item), files)
+        self._requests.each(lambda item: self._upload(*item), files)
         return rejections
 
     def _console_of(self, number: int, lines: dict[Line, str]) -> bytes:
@@ -246,30 +252,6 @@ class MLflowSink(Sink):
                 else:
                     self._client.log_model_artifact(owner[0], local, folder)
 
-    # -- several requests at a time -------------------------------------------------------------------------------------------
-
-    def _each(self, do: Callable[[Item], None], items: Iterable[Item]) -> None:
-        """Do it for every item, a few at a time where a server is asked.
-
-        Raises:
-            BackendError: the one of several that must be heeded first: a refused login, then an outage, then a refused item.
-        """
-        items = list(items)
-        if len(items) < 2 or not self._is_web:
-            for item in items:
-                do(item)
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="multitrack-mlflow")
-        futures = [self._pool.submit(do, item) for item in items]
-        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        wait(futures)
-        failures = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
-        if failures:
-            raise min(failures, key=_urgency)
-
 
 def _placed(name: str, artifact: Artifact, file: Path) -> list[tuple[str, Path | bytes]]:
     """Return where the artifact's content goes: for an image to where the pages look for it, with a small version beside it."""
@@ -281,8 +263,3 @@ def _status(status: str | None) -> Any:
     from mlflow.entities import RunStatus
 
     return None if status is None else RunStatus.from_string(status)
-
-
-def _urgency(error: BaseException) -> int:
-    kinds: tuple[type[BackendError], ...] = (AuthError, TransientError, PermanentError)
-    return next((rank for rank, kind in enumerate(kinds) if isinstance(error, kind)), -1)

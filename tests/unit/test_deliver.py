@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from multitrack.backend import EVERYTHING, TAG_COMPLETE, Backend, Capabilities, NameRule
@@ -91,6 +91,7 @@ faults = st.builds(
 def test_whatever_dies_every_record_arrives_once_and_in_order(
     lives: list[list[Metrics]], cuts: list[int], faults: list[Fault], keeps: str, late: int, batch_bytes: int
 ) -> None:
+    assume(sum(fault.effect == "permanent" for fault in faults) < 2)  # an entry that is refused by itself as well is not to arrive
     late = late if keeps == "count" else 0  # who keeps no count acknowledges at once
     backend = Flaky(narrow=True, faults=faults, keeps=keeps, late=late)
     with (

@@ -146,7 +146,7 @@ class Adapter:
 
     def _fit_record(self, record: Record) -> list[Record]:
         kinds = self.capabilities.kinds
-        if type(record) in (Metrics, Points):  # nearly all; `isinstance` asks pydantic
+        if record.kind in ("metrics", "points") and isinstance(record, Metrics | Points):
             return self._fit_points(record)
         if record.kind not in kinds and not isinstance(record, RunStarted):
             if kinds != EVERYTHING.kinds:

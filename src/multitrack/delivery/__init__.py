@@ -5,7 +5,7 @@ prepare.py     from the journal to batches              ahead.py      one thing 
 refusal.py     which entry of a refused batch is wrong  conclude.py   the end of a run at a service
 progress.py    how far delivery is, for people          attachment.py the records that travel with a run
 dispatch.py    many runs to one target                  targets.py    targets, set up from the ledgers
-start.py       a courier, started when needed
+start.py       a courier, started when needed           dedicated.py  what only a process that just delivers may do
 
 A process that trains needs three small modules of these, so the names below load theirs when they are first used.
 """

@@ -29,6 +29,7 @@ from ..journal import Journal, RunFolder
 from ..records import Artifact, RunStarted, now
 from .ahead import Ahead
 from .conclude import Closing
+from .dedicated import freeze_imports
 from .ledger import Committed, Ledger, PlannedBatch, Status
 from .prepare import Preparation, Prepared
 from .refusal import write_halving
@@ -174,6 +175,7 @@ class Delivery:
         sink = self._backend.sink()
         self._sink = sink
         position = sink.open(self._adapted_start())
+        freeze_imports()
         self.marker = position.marker
         if position.marker is None:
             committed = replace(committed, concluded=None)
@@ -217,7 +219,8 @@ class Delivery:
                 self._send(prepared)
             is_over = time.monotonic() > deadline and not self._ahead.pending
             if prepared is None or len(self._unacknowledged) >= BATCHES_PER_FLUSH or is_over:
-                self._flush()
+                if not self._flush():
+                    continue
                 if prepared is None and not self._unacknowledged:
                     return True
                 if is_over:
@@ -260,33 +263,48 @@ class Delivery:
         """
 
         def write(part: Sequence[Entry]) -> Sequence[Rejection]:
-            return self._opened.write(Batch(number, part, self.journal.content))
+            rejections = self._hand_over(number, part)
+            self._opened.flush()  # a sink may have handed it on, and hear of the refusal later
+            return rejections
 
         if number <= self._suspect:
             return write_halving(write, entries)
         try:
-            return list(write(entries))
+            return list(self._hand_over(number, entries))
         except PermanentError:
-            self._suspect = number
-            self._drop_sink()
-            self._open()
+            self._suspect_up_to(number)
             return None
 
-    def _flush(self) -> None:
-        """Commit what the service has acknowledged."""
+    def _hand_over(self, number: int, entries: Sequence[Entry]) -> Sequence[Rejection]:
+        return self._opened.write(Batch(number, entries, self.journal.content))
+
+    def _suspect_up_to(self, number: int) -> None:
+        """Begin again where the service stands; what it refuses is among the batches up to this one."""
+        self._suspect = number
+        self._drop_sink()
+        self._open()
+
+    def _flush(self) -> bool:
+        """Commit what the service has acknowledged. False: it refused something, the sink was opened again, and there is more to send."""
         if not self._unacknowledged:
-            return
-        position = self._opened.flush()
+            return True
+        try:
+            position = self._opened.flush()
+        except PermanentError:
+            if self._sent <= self._suspect:
+                raise
+            self._suspect_up_to(self._sent)
+            return False
         reached = self._sent if position.batches is None else min(position.batches, self._sent)
         acknowledged: list[_Pending] = []
         while self._unacknowledged and (self._unacknowledged[0].batch.number <= reached or not self._unacknowledged[0].held):
             acknowledged.append(self._unacknowledged.popleft())
-        if not acknowledged:
-            if time.monotonic() - self._heard > ACKNOWLEDGE_TIMEOUT:
-                raise TransientError(f"{self.ledger.target} has acknowledged nothing for {ACKNOWLEDGE_TIMEOUT:.0f} s")
-            return
-        self._heard = time.monotonic()
-        self._commit_all(acknowledged)
+        if acknowledged:
+            self._heard = time.monotonic()
+            self._commit_all(acknowledged)
+        elif time.monotonic() - self._heard > ACKNOWLEDGE_TIMEOUT:
+            raise TransientError(f"{self.ledger.target} has acknowledged nothing for {ACKNOWLEDGE_TIMEOUT:.0f} s")
+        return True
 
     def _commit_all(self, acknowledged: Sequence[_Pending]) -> None:
         records = sum(pending.records for pending in acknowledged)
