@@ -1,4 +1,4 @@
-"""Reading a journal of rows, one of columns, and MLflow's database, beside reading the same with nothing around."""
+"""Reading a journal of rows, one of columns, both through the side file too, and MLflow's database, beside the least that would do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from journals import METRICS, columns, rows, write_run
 from measure import rate, show
 from servers import has_mlflow
 
+from multitrack.columnar import read_run
 from multitrack.journal import Journal, RunFolder
-from multitrack.state import Outline, fold
+from multitrack.state import Outline, RunState, fold, take_line
+from multitrack.view import Series
 
 SHAPES = {"rows of one value, as run.log writes them": rows, "columns of 10,000, as a source writes them": columns}
 
@@ -35,6 +38,13 @@ def floor_lines(folder: RunFolder) -> int:
                 values = wire.get("values")
                 points += len(values) if values is not None else 0
     return points
+
+
+def floor_parquet(folder: RunFolder) -> int:
+    """Read the side file whole, and nothing else: neither is it checked, nor are Python's objects made."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.ParquetFile(path).read(use_threads=False).num_rows for path in (folder.path / "columns").glob("*.parquet"))
 
 
 def floor_sql(database: Path) -> int:
@@ -55,11 +65,36 @@ def run(full: bool) -> None:
             cases: dict[str, Callable[[], int]] = {
                 "floor: orjson.loads of each line": lambda folder=folder: floor_lines(folder),
                 "Journal.records()": lambda folder=folder: sum(1 for _ in Journal(folder).records()),
-                "Journal.records(), folded: every point at hand": lambda folder=folder: _count(fold(Journal(folder).records())),
+                "every point at hand, as lists": lambda folder=folder: _count(_at_hand(folder)),
                 "run.json: the last point of each metric": lambda folder=folder: _outline(folder),
+                "the side file is made, everything but the points read": lambda folder=folder: _count(read_run(folder)),
             }
             _show(f"a journal of {points:,} points, {shape}, {size / 1e6:.0f} MB", cases, points)
+            _side_file(folder, points)
         _mlflow(Path(text), 500_000 if full else 100_000)
+
+
+def _side_file(folder: RunFolder, points: int) -> None:
+    size = sum(path.stat().st_size for path in (folder.path / "columns").glob("*.parquet"))
+    cases: dict[str, Callable[[], int]] = {
+        "floor: pyarrow reads the side file, all columns": lambda: floor_parquet(folder),
+        "everything but the points: names, lengths, params": lambda: _count(read_run(folder)),
+        "one metric of ten as lists": lambda: len(read_run(folder).metrics["metric_3"].column("values")),
+        "one metric of ten as a DataFrame": lambda: len(_frame(folder, "metric_3")),
+        "every metric as a DataFrame, one after the other": lambda: sum(len(_frame(folder, f"metric_{n}")) for n in range(METRICS)),
+        "every point at hand, as lists": lambda: _loaded(read_run(folder)),
+        "every point, one after the other": lambda: sum(1 for series in read_run(folder).metrics.values() for _ in series.points()),
+    }
+    _show(f"the same through the side file, {size / 1e6:.1f} MB", cases, points)
+
+
+def _at_hand(folder: RunFolder) -> RunState:
+    state = RunState()
+    return fold(Journal(folder).records_but(partial(take_line, state)), state)
+
+
+def _frame(folder: RunFolder, name: str) -> Any:
+    return Series(name, read_run(folder).metrics[name]).to_pandas()
 
 
 def _show(title: str, cases: dict[str, Callable[[], int]], points: int) -> None:
@@ -89,6 +124,11 @@ def _alone(case: Callable[[], int]) -> tuple[float, float]:
     result: tuple[float, float] = ours.recv()
     process.join()
     return result
+
+
+def _loaded(state: RunState) -> int:
+    """Have every list there at the same time, and count the metrics."""
+    return len([(series.steps, series.times, series.values) for series in state.metrics.values()])
 
 
 def _count(state: Any) -> int:

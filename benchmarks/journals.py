@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -31,18 +32,18 @@ def write_run(root: Path, points: int, shape: Callable[[BinaryIO, int], None], *
 
 
 def rows(file: BinaryIO, points: int) -> None:
-    """A line a point, as `run.log` writes them."""
-    start = now()
+    """A line a point, as `run.log` writes them. Values and microseconds are noise, so that nothing is gained from patterns."""
+    start, noise = now(), random.Random(0).random
     for place in range(points):
-        line = {"kind": "metrics", "seq": place + 1, "time": start + place * 1000, "step": place // METRICS}
-        file.write(orjson.dumps({**line, "values": {f"metric_{place % METRICS}": place / 7}}, option=orjson.OPT_APPEND_NEWLINE))
+        line = {"kind": "metrics", "seq": place + 1, "time": start + place * 1000 + int(noise() * 900), "step": place // METRICS}
+        file.write(orjson.dumps({**line, "values": {f"metric_{place % METRICS}": noise()}}, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def columns(file: BinaryIO, points: int) -> None:
     """A line for 10,000 points of a metric, as a source writes them."""
-    start = now()
+    start, noise = now(), random.Random(0).random
     for chunk in range(points // CHUNK):
         places = range(chunk * CHUNK, (chunk + 1) * CHUNK)
-        times, values = [start + place * 1000 for place in places], [place / 7 for place in places]
+        times, values = [start + place * 1000 + int(noise() * 900) for place in places], [noise() for _ in places]
         record = Points(time=start, name=f"metric_{chunk % METRICS}", steps=list(places), times=times, values=values)
         file.write(encode(record, chunk + 1))

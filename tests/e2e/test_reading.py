@@ -295,3 +295,30 @@ def test_a_notebook_links_to_web_pages_only() -> None:
     assert set(link.keys()) == {"href", "target", "rel"}
     assert "and 10 more" in "".join(page.itertext())
     assert "pw" not in ElementTree.tostring(page, "unicode")
+
+
+def test_a_large_run_is_read_without_holding_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
+    run = record("first", accuracy=0.75)
+    with mt.open("local") as store:
+        small = store.run(run.id)
+        expected = {name: small.metrics(name) for name in small.metric_names}
+        summary, records = small.summary, list(small._recalled.records)
+    for name in ("columnar.WORTH", "columnar.files.WORTH_OF_WRITER", "recall.WORTH"):
+        monkeypatch.setattr(f"multitrack.{name}", 1)
+    with mt.open("local") as store:
+        store.run(run.id).metric_names  # noqa: B018 - the first to read it makes the side file
+        large = store.run(run.id)
+        assert list((run.dir / "columns").glob("*.parquet"))
+        assert large.metric_names == list(expected)
+        assert (large.summary, large.params, large.tags, large.status) == (summary, small.params, small.tags, "finished")
+        assert [list(large._recalled.records) for _ in range(2)] == [records, records]
+        for name, series in expected.items():
+            there = large.metrics(name)
+            assert len(there) == len(series)
+            assert list(there) == list(series) == list(zip(*(series[column] for column in ("step", "time", "value")), strict=True))
+            assert [there[column] for column in ("step", "time", "value")] == [series[column] for column in ("step", "time", "value")]
+            pd.testing.assert_frame_equal(there.to_pandas(), series.to_pandas())
+        with pytest.raises(KeyError, match="no metric"):
+            large.metrics("nonsense")
