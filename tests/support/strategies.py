@@ -28,6 +28,7 @@ from multitrack.records import (
     ModelScore,
     Omission,
     Origin,
+    PackageSource,
     Points,
     Record,
     RunFinished,
@@ -139,11 +140,17 @@ definitions = st.builds(
     MetricDefinition, time=times, name=names | st.just("val/*"), x=st.none() | names, goal=st.sampled_from([None, "min", "max"]),
     summary=st.sampled_from([None, "min", "max", "mean", "last", "first", "none"]),
 )  # fmt: skip
+package_sources = st.builds(
+    PackageSource, kind=st.sampled_from(["vcs", "archive", "local", "editable"]), url=texts, commit=maybe_text, digest=maybe_text
+)
 environments = st.builds(
     Environment, time=times, host=st.sampled_from([None, "n1", "n2"]), python=maybe_text, implementation=maybe_text,
     packages=texts_by_text, os=maybe_text, cpu=maybe_text, cpu_count=maybe_int, memory=maybe_int,
-    gpus=st.lists(st.builds(Gpu, name=texts, memory=maybe_int), max_size=2), driver=maybe_text, container=maybe_text,
-    scheduler=params, variables=texts_by_text,
+    gpus=st.lists(st.builds(Gpu, name=texts, memory=maybe_int, uuid=maybe_text, number=maybe_int), max_size=2), driver=maybe_text,
+    container=maybe_text, scheduler=params, variables=texts_by_text, prefix_kind=st.sampled_from([None, "venv", "conda", "system"]),
+    sources=st.dictionaries(texts, package_sources, max_size=2), installers=st.dictionaries(texts, st.integers(0, 9), max_size=2),
+    lock_files=st.lists(st.builds(ArtifactRef, name=texts, sha256=digests), max_size=2), cpu_limit=st.none() | st.floats(0.1, 64),
+    omitted=st.lists(st.builds(Omission, name=texts, reason=texts), max_size=1),
 )  # fmt: skip
 artifacts = st.builds(
     Artifact, time=times, name=names, sha256=st.none() | digests, size=maybe_int, media_type=maybe_text, uri=maybe_text,

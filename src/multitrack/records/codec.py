@@ -117,7 +117,8 @@ def read_fields(record: Struct) -> dict[str, Any]:
 
 @cache
 def _fields_of(cls: type[Struct]) -> dict[str, FieldInfo]:
-    return {name: info for name, info in cls.model_fields.items() if name != "kind"}
+    """Return the fields that are written one by one: a record's `kind` is not, it comes first."""
+    return {name: info for name, info in cls.model_fields.items() if name != "kind" or not issubclass(cls, Record)}
 
 
 def _is_default(value: Any, info: FieldInfo) -> bool:

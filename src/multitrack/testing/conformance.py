@@ -39,12 +39,14 @@ from ..records import (
     DataColumn,
     DataVersion,
     Environment,
+    Gpu,
     Histogram,
     Hyperparameters,
     LogLines,
     MetricDefinition,
     Metrics,
     Omission,
+    PackageSource,
     Points,
     Record,
     RunUpdated,
@@ -451,6 +453,7 @@ class ConformanceSuite:
         """Return a run with something of everything."""
         start = scene.start(tags={"team": "vision", "base": None}, group="sweep", job_type="train", notes="notes", user="ann", host="node1")
         untracked = scene.artifact(start, "code/untracked/src/new.py", b"x = 1\n")
+        lock = scene.artifact(start, "environment/uv.lock", b"version = 1\n", type="lock file")
         records: list[Record] = [
             untracked,
             CodeVersion(
@@ -461,9 +464,15 @@ class ConformanceSuite:
                 submodules=[Submodule(path="lib", commit="beef", remote="https://example.org/lib.git", dirty=True, diff="+\u00e9\n")],
                 omitted=[Omission(name="data.bin", reason="too large")],
             ),
+            lock,
             Environment(
-                time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0"}, os="Linux", cpu="x", cpu_count=8, memory=2**35
+                time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0", "svc": "0.1"}, os="Linux", cpu="x", cpu_count=8,
+                memory=2**35, prefix="/venv", prefix_kind="venv", sources={"svc": PackageSource(kind="editable", url="/home/ann/svc")},
+                installers={"uv": 2}, lock_files=[ArtifactRef(name=lock.name, sha256=str(lock.sha256))], libc="glibc 2.36", cpu_limit=1.5,
+                gpus=[Gpu(name="H100", memory=2**36, uuid="GPU-1", number=3)], driver="550", cuda="12.4", container="podman", image="i:1",
+                scheduler={"RANK": "0"}, variables={"TZ": "UTC"}, omitted=[Omission(name="poetry.lock", reason="too large")],
             ),
+            Environment(time=START, host="node2", python="3.12.1"),
             DataVersion(time=START, name="digits", role="train", uri="s3://b/d.csv", digest="0" * 64, algorithm="sha256", size=10, rows=3),
             DataVersion(time=START, name="digits", role="test", digest="1" * 64, data_schema={"x": "float"}, profile={"mean": 0.5}),
             scene.artifact(start, "data/digits.files.jsonl", b'{"path":"a.csv","size":1,"digest":"ab"}\n'),
@@ -480,7 +489,7 @@ class ConformanceSuite:
             MetricDefinition(time=START, name="val/*", x="epoch", goal="max", summary="max"),
             points_of("loss", *((step, step * 1000, 1 / (step + 1)) for step in range(100))),
             *(Metrics(time=START + step, step=step, values={"val/acc": step / 10, "epoch": step}) for step in range(10)),
-            Metrics(time=START, step=None, values={"system/cpu": 12.5}, source="system"),
+            Metrics(time=START, step=None, values={"system/cpu": 12.5, "system/n2/process_count": 3}, source="system"),
             Summary(time=START, values={"best": 0.97, "verdict": "good"}),
             scene.artifact(start, "notes.txt", b"some notes", media_type="text/plain"),
             LogLines(time=START, stream="stdout", times=[START, START + 1_000_000], lines=["epoch 1", "\x1b[1mbold\x1b[0m \u00e9"]),
