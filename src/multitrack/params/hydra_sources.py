@@ -21,7 +21,9 @@ def sources_of(values: Mapping[Any, Any], below: str) -> dict[str, Any]:
 
 class _Origin:
     def __init__(self, hydra: Any) -> None:
-        self._given = {_key(text) for text in hydra.overrides.task}
+        chosen = {group.partition("@")[0].replace("/", ".") for group in hydra.runtime.choices}
+        # `db=mysql` chooses a file, and the values come from there.
+        self._given = {_key(text) for text in hydra.overrides.task} - chosen
         self._files = list(_files(hydra))
 
     def of(self, values: Mapping[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -29,7 +31,7 @@ class _Origin:
         for key, value in values.items():
             here = (*path, str(key))
             source: Any
-            if any(".".join(here[:depth]) in self._given for depth in range(1, len(here) + 1)) and not self._is_group(here):
+            if any(".".join(here[:depth]) in self._given for depth in range(1, len(here) + 1)):
                 source = COMMAND_LINE
             elif isinstance(value, Mapping) and value:
                 source = self.of(value, here)
@@ -38,10 +40,6 @@ class _Origin:
             if source:
                 found[str(key)] = source
         return found
-
-    def _is_group(self, path: tuple[str, ...]) -> bool:
-        """Return whether the command line has chosen a file here, rather than given a value: `db=mysql`."""
-        return any(file.package == path for file in self._files)
 
 
 class _File:

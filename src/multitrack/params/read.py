@@ -24,7 +24,7 @@ FORMS: tuple[Form, ...] = (OMEGACONF, PYDANTIC, ATTRS, DATACLASS, NAMESPACE, SIM
 _DEEPEST = 64
 """Levels of nesting that params may have [orjson: 254; a level may take three]."""
 _LARGEST_ARRAY = 1000
-"""Elements of an array that is kept whole."""
+"""Elements of an array, or of a range, that is kept whole."""
 
 Source = Any
 """A text, or a mapping nested as the value is; None where it is not known."""
@@ -66,15 +66,33 @@ def to_params(values: Any) -> dict[str, Any]:
 
 
 def _given(settings: Any) -> Given | None:
-    if type(settings) is not dict:
-        for form in FORMS:
-            if (form.module is None or form.module in sys.modules) and form.is_one(settings):
-                return form.read(settings)
+    if type(settings) is dict:
+        return Given(settings)
+    if (given := _formed(settings)) is not None:
+        return given
     if isinstance(settings, Mapping):
         return Given(settings)
     if callable(getattr(settings, "keys", None)) and hasattr(settings, "__getitem__") and not isinstance(settings, type):
         return Given({name: settings[name] for name in settings.keys()})  # noqa: SIM118 - a mapping in all but name
     return attributes(settings)
+
+
+def _formed(settings: Any) -> Given | None:
+    for form in FORMS:
+        if (form.module is None or form.module in sys.modules) and form.is_one(settings):
+            return form.read(settings)
+    return None
+
+
+def _bare_settings(value: Any) -> Given | None:
+    """Return the attributes of an object inside others that has no text of its own and nothing but scalars: a small `Config`."""
+    if any("__repr__" in vars(kind) for kind in type(value).__mro__[:-1]):
+        return None
+    given = attributes(value)
+    return given if given is not None and all(item is None or isinstance(item, _SCALARS) for item in given.values.values()) else None
+
+
+_SCALARS = (bool, int, float, str)
 
 
 class _Walk:
@@ -110,6 +128,8 @@ class _Walk:
             if isinstance(given.values, Mapping):
                 return self.mapping(where, given.values, given.sources, inside)
             value = given.values
+        if isinstance(value, range) and len(value) > _LARGEST_ARRAY:
+            return repr(value), None
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview | str):
             return [self.value(f"{where}[{i}]", item, inside)[0] for i, item in enumerate(value)], None
         if isinstance(value, Set):
@@ -118,9 +138,7 @@ class _Walk:
 
     def _nested(self, value: Any) -> Given | None:
         if not self._strict and type(value) is not dict and not isinstance(value, type):
-            for form in FORMS:
-                if (form.module is None or form.module in sys.modules) and form.is_one(value):
-                    return form.read(value)
+            return _formed(value) or (Given(value) if isinstance(value, Mapping) else _bare_settings(value))
         return Given(value) if isinstance(value, Mapping) else None
 
     def _leaf(self, where: str, value: Any, inside: tuple[int, ...]) -> Any:
