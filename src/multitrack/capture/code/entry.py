@@ -39,6 +39,8 @@ def find_entry() -> Entry:
         kind = "notebook" if hasattr(shell, "kernel") else "interactive"
         return Entry(kind, str(notebook) if notebook else None, notebook, cwd)
     file = _absolute(getattr(main, "__file__", None))
+    if file is not None and file.name == "<stdin>":
+        file = None
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name and spec.name != "__main__":
         return Entry("module", f"-m {spec.name.removesuffix('.__main__')}", file, cwd)

@@ -122,7 +122,7 @@ def _options(filters: Sequence[str]) -> list[str]:
     for name in filters:
         settings |= {f"filter.{name}.{verb}": "" for verb in ("clean", "smudge", "process")} | {f"filter.{name}.required": "false"}
     pairs = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return ["--no-pager", "--no-optional-locks", "--literal-pathspecs", *pairs]
+    return ["--no-pager", "--no-optional-locks", *pairs]
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, str]:

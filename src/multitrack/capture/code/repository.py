@@ -115,7 +115,7 @@ def _index(git: Git, found: Found) -> tuple[list[str], dict[str, str]]:
 def ignored_among(git: Git, paths: Sequence[str]) -> list[str]:
     """Return which files of the repository git neither tracks nor would list: they are ignored."""
     try:
-        answer = git.ask("check-ignore", "-z", "--stdin", given=b"".join(os.fsencode(path) + b"\0" for path in paths))
+        answer = git.ask("check-ignore", "-z", "--stdin", given=b"".join(os.fsencode(path) + b"\0" for path in paths if path[0] != ":"))
     except (GitError, GitTimeoutError):  # it says by an error that there is none
         return []
     return [os.fsdecode(path) for path in answer.split(b"\0") if path]
@@ -152,7 +152,7 @@ def _patches(git: Git, found: Found, base: str, changed: Iterable[str], limit: i
             found.omit(path, f"the changes of all files are more than {limit:,} bytes, and more than {MOST_SINGLE} files have any")
             continue
         try:
-            parts += split_patch(git.ask(*single, path, limit=limit))
+            parts += split_patch(git.ask(*single, f":(literal){path}", limit=limit))
         except TooMuchError as error:
             found.omit(path, f"its changes are {error}, which is code_limit")
     return parts

@@ -47,6 +47,8 @@ class Survey:
             OSError: the disk refuses a file.
         """
         entry = self._entry
+        if entry.kind == "stdin":
+            self._keeper.omit("standard input", "the program was read from there, and cannot be read again")
         root = choose_repository(entry)
         found = self._read(root) if root is not None else None
         if found is None:
