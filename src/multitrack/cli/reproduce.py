@@ -62,6 +62,7 @@ def reproduce(
         data=tuple(path.expanduser().absolute() for path in data or ()),
         tolerance=tolerance,
         ignoring=tuple(ignore or ()),
+        to_stderr=as_json,
         secrets=_secrets(secret or ()),
     )
     report = restore(Address.parse(run), options)

@@ -60,6 +60,8 @@ class Options:
     tolerance: float = 1e-6
     ignoring: tuple[str, ...] = ()
     """Patterns of metrics that may differ."""
+    to_stderr: bool = False
+    """Whether what the command prints goes to standard error, since standard output is for a program."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Credentials in place of those that the command line was recorded without, by the arguments' names."""
 
@@ -188,7 +190,7 @@ def _run(report: ReproductionReport, view: RunView, place: tuple[Built, Moves], 
     variables = variables_for(os.environ, view.environment, built.prefix, store=store, original=report.run, moves=moves)
     began = now()
     say("running it")
-    code = execute(command.filled_in(options.secrets), variables)
+    code = execute(command.filled_in(options.secrets), variables, to_stderr=options.to_stderr)
     with read.open(Address(LOCAL, str(store))) as runs:
         found = [one for one in runs.runs(since=began / 1_000_000) if one.state.reproduces == report.run]
         again = choose(view.state, found)

@@ -6,6 +6,7 @@ is installed in the end is read back and compared, and every difference is told.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -168,12 +169,22 @@ class _Folders:
             raise BuildError("that is not there")
         if not builds and place.suffix != ".whl":
             raise BuildError(_HAS_TO_BE_BUILT)
-        if not inside and place.is_dir():
+        copied = not inside and place.is_dir()
+        if copied:
             place = _copy(place, self._scratch / re.sub(r"\W", "_", name))
             then = f"; it was at commit {source.commit[:12]}" if source.commit else ""
             self._built.miss(f"{name} is built from {folder} as that is now{then}", blocks=False)
         line = f"-e {place}" if inside and source.kind == "editable" else str(place)
         self._installer.install(self._built.python, [line], builds=True)
+        if copied:
+            _note_origin(self._built.prefix, name, folder)
+
+
+def _note_origin(prefix: Path, name: str, folder: Path) -> None:
+    """Have the environment say (PEP 610) that a distribution comes from its own folder, not from the copy that it was built from."""
+    for note in (place for site in _site_folders(prefix) for place in Path(site).glob("*.dist-info/direct_url.json")):
+        if normal(note.parent.name.partition("-")[0]) == normal(name):
+            note.write_text(json.dumps({"url": folder.as_uri(), "dir_info": {}}), encoding="utf-8")
 
 
 def _copy(folder: Path, to: Path) -> Path:
@@ -187,8 +198,11 @@ def _copy(folder: Path, to: Path) -> Path:
 
 def installed(prefix: Path) -> dict[str, str]:
     """Return the distributions in an environment, by normalised name, without running anything of it."""
-    folders = [str(folder) for folder in sorted(prefix.glob("lib*/python*/site-packages"))]
-    return {normal(one.metadata["Name"]): one.version for one in distributions(path=folders) if one.metadata["Name"]}
+    return {normal(one.metadata["Name"]): one.version for one in distributions(path=_site_folders(prefix)) if one.metadata["Name"]}
+
+
+def _site_folders(prefix: Path) -> list[str]:
+    return [str(folder) for folder in sorted(prefix.glob("lib*/python*/site-packages"))]
 
 
 def normal(name: str) -> str:
@@ -224,7 +238,9 @@ def _compare(
             built.miss(f"{name} {version}: {reasons[normal(name)]}", blocks=blocks)
         else:
             reason = f": {reasons[normal(name)]}" if normal(name) in reasons else ""
-            built.miss(f"{name} {version} is {f'{found} here' if found else 'not there'}{reason}", blocks=blocks)
+            # Without --run nothing is built, and with it everything: that something waits for it is no fault of the environment.
+            waits = reasons.get(normal(name), "").endswith(_HAS_TO_BE_BUILT)
+            built.miss(f"{name} {version} is {f'{found} here' if found else 'not there'}{reason}", blocks=blocks and not waits)
     if environment.python and python and environment.python != python:
         built.miss(f"Python is {python}; it was {environment.python}", blocks=blocks and not _same_minor(python, environment.python))
     if not environment.packages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,13 +67,14 @@ def variables_for(
     return variables
 
 
-def execute(command: Command, variables: Mapping[str, str]) -> int:
+def execute(command: Command, variables: Mapping[str, str], *, to_stderr: bool = False) -> int:
     """Run a command on this terminal, and return its exit code; minus the signal's number where one ended it.
 
     Raises:
         OSError: it cannot be started.
     """
-    process = subprocess.Popen(list(command.arguments), cwd=command.folder, env=dict(variables))
+    stdout = sys.stderr.fileno() if to_stderr else None
+    process = subprocess.Popen(list(command.arguments), cwd=command.folder, env=dict(variables), stdout=stdout)
     while True:
         try:
             return process.wait()
