@@ -24,6 +24,7 @@ import orjson
 
 from .config.targets import Target
 from .delivery import Dispatcher, Hidden, Targets, settle
+from .delivery.dedicated import dedicate
 from .errors import AuthError, MultitrackError, TransientError
 from .journal import FileLock, Journal, RunFolder, Store
 
@@ -171,6 +172,7 @@ def main() -> int:
     if checks:
         return _check(given, hidden)
     step_aside()
+    dedicate()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linger = float(os.environ.get("MULTITRACK_COURIER_LINGER", LINGER))
     Courier(Store(Path.cwd()), sys.argv[1], given.get("secrets"), hidden=hidden, linger=linger).work()

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..delivery.dedicated import dedicate
 from ..errors import MultitrackError
 
 _FRAME = frozenset({"__main__", "app", "output", "selection"})
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
+    dedicate()
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
