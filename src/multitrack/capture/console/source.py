@@ -12,6 +12,9 @@ from .streams import Stream
 FLUSH_INTERVAL = 1.0
 """Seconds between two times that lines are written to the journal."""
 
+_SETTLE_TIMEOUT = 1.0
+"""Seconds."""
+
 
 class Listener(Protocol):
     """Takes what is printed while it listens. Called by one thread at a time; must not raise."""
@@ -55,6 +58,8 @@ class Source(ABC):
                 source = cls()
                 source.begin()
                 cls._open[cls] = source
+            else:
+                source.settle(_SETTLE_TIMEOUT)  # what was printed before is not the new one's
             assert isinstance(source, cls)  # noqa: S101 - for the type checker
             source._listeners = (*source._listeners, listener)
             source.greet()
