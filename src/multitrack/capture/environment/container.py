@@ -11,7 +11,7 @@ _IMAGE_VARIABLES = ("CONTAINER_IMAGE", "DOCKER_IMAGE", "IMAGE_NAME")
 
 _IN_CGROUP = (
     (r"kubepods", "kubernetes"),
-    (r"/docker[-/]", "docker"),
+    (r"/docker(/|-[0-9a-f]{12})", "docker"),
     (r"/libpod|/podman", "podman"),
     (r"/lxc[./]", "lxc"),
     (r"containerd", "containerd"),

@@ -17,6 +17,7 @@ PATTERNS = (
 )  # fmt: skip
 """Names of lock files. Of `requirements*.txt`, those that a tool has pinned: see `is_pinned`."""
 
+_PIN = re.compile(r"==[^=]|\s@\s")
 _LARGEST = 20_000_000
 """Bytes."""
 
@@ -70,4 +71,4 @@ def is_pinned(path: Path) -> bool:
         return False
     lines = (line.strip() for line in text.replace("\\\n", " ").splitlines())
     requirements = [line for line in lines if line and not line.startswith(("#", "-"))]
-    return bool(requirements) and all(re.search(r"===?[^=]|--hash=|\s@\s", line.partition(";")[0] + line) for line in requirements)
+    return bool(requirements) and all(_PIN.search(line.partition(";")[0]) or "--hash=" in line for line in requirements)
