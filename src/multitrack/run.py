@@ -260,9 +260,6 @@ class Run:
             data_schema=described["schema"],
             profile=described["profile"],
         )
-        if data is None:
-            self._write(record)
-            return
         from .data import record_data
 
         record_data(self._recorder(), record, data, read=read, storage_options=storage_options)

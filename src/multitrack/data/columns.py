@@ -192,7 +192,7 @@ def _ARROW_KINDS() -> Iterator[tuple[Callable[[Any], bool], Any, Callable[..., N
     yield lambda kind: types.is_large_string(kind) or types.is_string(kind) or types.is_string_view(kind), "string", _add_strings
     yield types.is_timestamp, lambda kind: f"timestamp[{kind.unit}{', ' + kind.tz if kind.tz else ''}]", _add_fixed
     yield types.is_date, "date", _add_dates
-    yield types.is_time, lambda kind: f"time[{kind.unit}]", _add_fixed
+    yield types.is_time, "time", _add_times
     yield types.is_duration, lambda kind: f"duration[{kind.unit}]", _add_fixed
     yield _is_binary, "binary", _add_strings
     yield types.is_decimal, "decimal", lambda column, array, valid: _add_strings(column, array.cast(pa.string()), valid)
@@ -227,6 +227,12 @@ def _add_dates(column: ColumnHash, array: Any, valid: Any) -> None:
     import pyarrow as pa
 
     _add_fixed(column, array.cast(pa.date32()), valid)
+
+
+def _add_times(column: ColumnHash, array: Any, valid: Any) -> None:
+    import pyarrow as pa
+
+    _add_fixed(column, array.cast(pa.time64("ns")), valid)  # a day has few enough of them: the unit need not count
 
 
 def _add_floats(column: ColumnHash, array: Any, valid: Any) -> None:

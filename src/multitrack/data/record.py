@@ -15,6 +15,7 @@ from ..messages import say
 from ..records import CaptureFailed, DataFile, DataVersion, Omission, from_wire, now, to_wire
 from .describe import Describe, find
 from .found import Entry, Found, Inquiry
+from .places import is_url, safe_url
 from .progress import ReadingProgress
 
 MOST_FILES = 1_000
@@ -27,7 +28,7 @@ def record_data(recorder: Recorder | None, given: DataVersion, data: Any, *, rea
     Args:
         recorder: of the run; None for a run that records nothing: then only the arguments are looked at.
         given: what the user says of it, which counts for more than what is found.
-        data: see `Run.log_data`.
+        data: see `Run.log_data`; None where what is given is all there is.
         read: whether the content is read and hashed; None: local data is.
         storage_options: what fsspec needs to get in.
 
@@ -35,9 +36,14 @@ def record_data(recorder: Recorder | None, given: DataVersion, data: Any, *, rea
         FileNotFoundError: it names local files that are not there. Nothing was written.
         TypeError: it is nothing that can be described. Nothing was written.
     """
-    describe = find(data)
+    try:
+        describe = find(data) if data is not None else _nothing
+    except (FileNotFoundError, TypeError) as error:
+        raise type(error)(f"data set {given.name!r}: {error}") from None
     if recorder is None:
         return
+    if given.uri is not None and is_url(given.uri):
+        given = given.model_copy(update={"uri": safe_url(given.uri, recorder.mask)})
     inquiry = Inquiry(
         read=False if read is None and given.digest is not None else read,
         root=project_root(Path.cwd()),
@@ -52,6 +58,10 @@ def record_data(recorder: Recorder | None, given: DataVersion, data: Any, *, rea
     recorder.write(record)
     if found.failure is not None and given.digest is None:
         _tell(recorder, given.name, found.failure)
+
+
+def _nothing(_: Inquiry) -> Found:
+    return Found()
 
 
 def _describe(describe: Describe, inquiry: Inquiry) -> Found:
@@ -89,7 +99,7 @@ def _listed(files: Sequence[Entry]) -> list[DataFile]:
 
 
 def _with_list(recorder: Recorder, record: DataVersion, files: Sequence[Entry]) -> DataVersion:
-    stem = re.sub(r"[^\w.-]+|^\.+", "_", record.name, flags=re.ASCII)[:80] or "data"
+    stem = re.sub(r"[^\w.-]+", "_", record.name, flags=re.ASCII).strip("._")[:80] or "data"
     name = f"data/{stem}-{(record.digest or 'unread')[:8]}.files.jsonl"
     try:
         reference = recorder.keep(write_files(_listed(files)), name, type="data", media_type="application/jsonl")

@@ -54,10 +54,18 @@ def _hash_series(series: Any) -> ColumnHash:
             return hash_texts(series.tolist())
         raise ImportError(NO_PYARROW) from None
     try:
-        array = pa.Array.from_pandas(series)
+        array = _zoned(series) if getattr(series.dtype, "tz", None) is not None else pa.Array.from_pandas(series)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise TypeError(f"its values have no common type: {error}") from None
     return hash_arrow(array.chunks or [pa.array([], array.type)] if isinstance(array, pa.ChunkedArray) else [array])
+
+
+def _zoned(series: Any) -> Any:
+    """Return times in a zone as Arrow's; what pyarrow itself does for that, pandas 3 warns of."""
+    import pyarrow as pa
+
+    moments = series.dt.tz_convert(None).to_numpy()
+    return pa.array(moments, pa.timestamp(series.dtype.unit, str(series.dtype.tz)), from_pandas=True)
 
 
 def describe_polars(frame: Any, inquiry: Inquiry) -> Found:

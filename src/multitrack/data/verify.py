@@ -59,7 +59,8 @@ def _candidates(record: DataVersion, roots: Sequence[Path]) -> list[Path]:
     found = [was] if was is not None else []
     for root in roots:
         found += [root / record.path] if record.path is not None else []
-        found += [root / was.name] if was is not None and was.name else []
+        if was is not None and was.name:
+            found.append(root if root.name == was.name else root / was.name)
     return list(dict.fromkeys(place.absolute() for place in found))
 
 
