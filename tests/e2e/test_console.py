@@ -309,28 +309,43 @@ def test_python_alone(consoles: Consoles) -> None:
     assert "child stdout" not in shown.lines()
 
 
-def test_ranks_are_told_apart(consoles: Consoles) -> None:
-    shown = consoles.run(
-        """
-        import os, subprocess, sys
-        print("from the first")
-        sys.stdout.flush()
-        env = {**os.environ, "RANK": "1"}
-        subprocess.run([sys.executable, __file__], env=env)
-        """,
-        begin="""
+RANKS = """
 import os, multitrack as mt
 run = mt.init()
-if os.environ["RANK"] == "1":
-    print("from the second")
+print("of rank", os.environ["PMI_RANK"])
+"""
+
+
+def test_ranks_are_told_apart(consoles: Consoles) -> None:
+    store = Store(consoles.folder / "store")
+    ranks = {"PMI_SIZE": "2", "MULTITRACK_RUN_ID": "0" * 32, "MULTITRACK_DIR": str(store.root)}
+    for rank in "01":
+        shown = consoles.run("", begin=RANKS, PMI_RANK=rank, **ranks)
+        assert shown.out == f"of rank {rank}\n".encode()
+    (folder,) = store.runs()
+    console = fold(Journal(folder).records()).console
+    assert {(line.label, line.text) for line in console} == {(None, "of rank 0"), ("rank 1", "of rank 1")}
+
+
+WORKERS = """
+import os, subprocess, sys, multitrack as mt
+run = mt.init()
+if "WORKER" in os.environ:
+    print("of a worker")
     run.finish()
     raise SystemExit
-""",
-        RANK="0",
-        WORLD_SIZE="2",
-        MULTITRACK_RUN_ID="0" * 32,
-    )
-    assert {(line.label, line.text) for line in shown.console} >= {(None, "from the first"), ("rank 1", "from the second")}
+env = {**os.environ, "WORKER": "1", "MULTITRACK_RUN_ID": run.id}
+print("of the first", flush=True)
+"""
+
+
+def test_workers_that_join_are_recorded_once(consoles: Consoles) -> None:
+    shown = consoles.run("subprocess.run([sys.executable, __file__], env=env)", begin=WORKERS)
+    assert [(line.label, line.text) for line in shown.console] == [(None, "of the first"), (None, "of a worker")]
+    shown = consoles.run("print(subprocess.run([sys.executable, __file__], env=env, capture_output=True).stdout)", begin=WORKERS)
+    (worker,) = (line for line in shown.console if line.label)
+    assert worker.text == "of a worker"
+    assert worker.label.startswith("process ")
 
 
 PYTEST = """

@@ -12,6 +12,7 @@ or under pytest, the `Hook` sees what Python prints.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import Any
 
@@ -32,7 +33,7 @@ class Console(Watch):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self._label = f"rank {recorder.rank}" if recorder.joined and recorder.rank is not None else None
+        self._label = _label_of(recorder)
         self._writer = LineWriter(recorder, self._label)
         self._lines: dict[Stream, Lines] = {"stdout": Lines(), "stderr": Lines()}
         self._lock = threading.RLock()
@@ -44,6 +45,11 @@ class Console(Watch):
         Raises:
             OSError: there is nothing to listen to.
         """
+        if self.recorder.joined:
+            from .tap import is_tapped_for
+
+            if is_tapped_for(self.recorder.folder.id):  # by the process that has started this one: it has these lines already
+                return
         self._source = self._listen()
 
     def _listen(self) -> Source:
@@ -103,3 +109,10 @@ class Console(Watch):
             "pending": pending,
             "time": now() if any(pending.values()) else 0,
         }
+
+
+def _label_of(recorder: Recorder) -> str | None:
+    """Return how this process's lines are told from those of others in the same run."""
+    if not recorder.joined:
+        return None
+    return f"process {os.getpid()}" if recorder.rank is None else f"rank {recorder.rank}"

@@ -20,13 +20,17 @@ import termios
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from ...journal import RunFolder
 from . import pump
 from .places import Split
 from .source import FLUSH_INTERVAL, Source
 from .streams import Separation, Stream
 
+TAPPED: Final = "_MULTITRACK_TAPPED"
+"""The variable that tells child processes in which runs their output is recorded, if it goes where it went when they were started."""
 _PUMPS: Final = 3
 """How many are started, one after the other, before this process does without."""
 _STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
@@ -214,6 +218,8 @@ class Tap(Source):
 
     def greet(self) -> None:
         self._confirm()
+        runs = [RunFolder(Path(state["folder"])).id for state in self._state]
+        os.environ[TAPPED] = json.dumps({"runs": runs, "places": [_identity(place.sink) for place in self._places]})
 
     def _confirm(self) -> None:
         """Tell the pump what is written down, and what would have to be if this process were gone."""
@@ -284,6 +290,7 @@ class Tap(Source):
         self.settle(timeout)  # what others have printed meanwhile
         self._ended = True
         self._order(pump.CLOSE)
+        os.environ.pop(TAPPED, None)
         if self._hooked is not None:
             with contextlib.suppress(AttributeError):
                 del self._hooked.write
@@ -294,6 +301,14 @@ class Tap(Source):
         for place in self._places:
             place.close()
         self._ended = True
+
+
+def is_tapped_for(run_id: str) -> bool:
+    """Return whether what this process prints is recorded in the run by one of those that it descends from."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        told = json.loads(os.environ[TAPPED])
+        return run_id in told["runs"] and all(list(_identity(os.fstat(fd))) in told["places"] for fd in (1, 2))
+    return False
 
 
 def _destinations() -> list[tuple[list[Stream], int]]:
