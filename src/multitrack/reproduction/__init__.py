@@ -117,7 +117,8 @@ def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Opt
     code, root = view.code, view.code.root if view.code is not None else None
     say(f"restoring the code of {view.name or view.id} in {tree}")
     restored = restore_code(code, view.artifacts, view.content, tree, here)
-    data = _restore_data(view, tree, root, [*options.data, project_root(here)])
+    restoration = Restoration(tree, root, [*options.data, project_root(here)], lenient="data" in options.allow)
+    data = _restore_data(view, restoration)
     restored.shortfalls = [one for one in restored.shortfalls if not _is_data(one, data)]
     built = _environment(view.environment, tree, root, options)
     _take(report, "code", restored.done, restored.shortfalls)
@@ -130,12 +131,10 @@ def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Opt
     report.command, missing = command_of(code, tree, built.python, moves)
     report.shortfalls += missing
     if report.command is not None:
-        report.command = report.command.filled_in(options.secrets) if options.run else report.command
+        unknown = [one.name for one in report.command.masked if one.name not in options.secrets]
         report.shortfalls += [
-            Shortfall(
-                "command", f"{one.name} is not known, since it is a credential: --secret {one.name}=VARIABLE takes it from a variable"
-            )
-            for one in report.command.masked
+            Shortfall("command", f"{name} was not recorded, since it is a credential: --secret {name}=VARIABLE takes it from a variable")
+            for name in unknown
         ]
     return built, moves
 
@@ -145,8 +144,7 @@ def _take(report: ReproductionReport, part: Part, done: Sequence[str], shortfall
     report.shortfalls += shortfalls
 
 
-def _restore_data(view: RunView, tree: Path, root: str | None, folders: Sequence[Path]) -> RestoredData:
-    restoration = Restoration(tree, root, folders)
+def _restore_data(view: RunView, restoration: Restoration) -> RestoredData:
     for record in view.data:
         restoration.restore(record, (list_files(record, view.content) or None) if record.file_list is not None else None)
     return restoration.result

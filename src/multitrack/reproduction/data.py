@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..data import verify_data
+from ..data import find_data, verify_data
 from ..data.diff import DataDifference, label
 from ..data.places import from_uri
 from ..data.verify import places
@@ -34,12 +34,20 @@ class RestoredData:
 class Restoration:
     """Verifies data sets, and links what the restored code lacks of them."""
 
-    def __init__(self, tree: Path, root: str | None, folders: Sequence[Path]) -> None:
-        """Take `tree`, the restored code; `root`, where the code was; and `folders` to look in, the user's working tree among them."""
+    def __init__(self, tree: Path, root: str | None, folders: Sequence[Path], *, lenient: bool = False) -> None:
+        """Make one.
+
+        Args:
+            tree: the restored code.
+            root: where the code was.
+            folders: where to look, the user's working tree among them.
+            lenient: whether data that is not as it was will do.
+        """
         self.result = RestoredData()
         self._tree = tree
         self._root = root
         self._folders = folders
+        self._lenient = lenient
 
     def restore(self, record: DataVersion, files: Sequence[DataFile] | None = None) -> None:
         """Restore a data set; `files` are all its files where they are too many for the record."""
@@ -50,18 +58,22 @@ class Restoration:
             result.verified.add(path)
             return
         found, problems = _find(record, self._folders, files)
+        result.shortfalls += [Shortfall("data", _text(record, one), one.change != "unknown") for one in problems]
+        if found is None and self._lenient and here is not None and not here.exists():
+            found = find_data(record, self._folders)
         if found is None:
-            result.shortfalls += [Shortfall("data", _text(record, one), one.change != "unknown") for one in problems]
-        elif path is None or here is None:
+            return
+        state = "not as it was" if problems else "as it was"
+        if path is None or here is None:
             was = from_uri(record.uri) if record.uri is not None else None
             if was is not None and was != found:
                 result.moves.append((str(was), str(found)))
-            result.done.append(f"{name}: {found}, as it was")
+            result.done.append(f"{name}: {found}, {state}")
         elif self._link(found, here):
-            result.verified.add(path)
-            result.done.append(f"{name}: {found}, as it was; linked as {path}")
+            result.verified |= set() if problems else {path}
+            result.done.append(f"{name}: {found}, {state}; linked as {path}")
         else:
-            text = f"{name}: {path} in the restored code is something else than {found}, which is as it was"
+            text = f"{name}: {path} in the restored code is something else than {found}, which is {state}"
             result.shortfalls.append(Shortfall("data", text))
 
     def _link(self, found: Path, place: Path) -> bool:

@@ -80,9 +80,6 @@ class ReproductionReport:
         if self.command is not None:
             yield "the command:"
             yield f"  {self.command}"
-            yield from (
-                f"  {one.name}: not recorded, since it is a credential: --secret {one.name}=VARIABLE" for one in self.command.masked
-            )
 
     def result(self) -> Iterator[str]:
         """Yield what came out of running it."""
