@@ -188,7 +188,10 @@ class MLflowSink(Sink):
         for call in all_calls:
             (later if leave_points and is_of_points(call) else now).append(call)
         self._requests.each(log, now)
-        self._requests.begin(log, later)
+        if len(later) > 1:  # one call is a batch of a run that goes on; nothing waits behind it
+            self._requests.begin(log, later)
+        else:
+            self._requests.each(log, later)
 
     def _show(self, content: Content) -> None:
         """Have the tags by which MLflow's pages find images and tables among the batch's tags."""
