@@ -19,6 +19,9 @@ MOST_INNER = 100
 MOST_SINGLE = 200
 """Files whose changes are asked for one by one, where those of all together are too much."""
 
+MOST_NAMED = 500
+"""Changed files that git is told by name; of more it finds them itself, since a command line has its limit."""
+
 _STATUS = ("status", "--porcelain=v2", "-z", "--branch", "--no-renames", "--no-ahead-behind", "--ignore-submodules=dirty")
 _DIFF = (
     "diff-index", "-p", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all",
@@ -140,7 +143,9 @@ def _read_changes(git: Git, found: Found, status: Status, hidden: dict[str, str]
 
 
 def _patches(git: Git, found: Found, base: str, changed: Iterable[str], limit: int, *, renames: bool) -> list[FilePatch]:
-    arguments = (*_DIFF, *(_RENAMES if renames else ("--no-renames",)), base, "--")
+    changed = list(changed)
+    named = [f":(literal){path}" for path in changed] if len(changed) <= MOST_NAMED else []  # or all files are looked at once more
+    arguments = (*_DIFF, *(_RENAMES if renames else ("--no-renames",)), base, "--", *named)
     try:
         return split_patch(git.ask(*arguments, limit=limit))
     except TooMuchError:

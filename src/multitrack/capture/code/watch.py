@@ -13,6 +13,9 @@ from .entry import find_entry
 if TYPE_CHECKING:
     from .survey import Survey
 
+_HEAD_START = 0.05
+"""Seconds that `init` has to return before the look begins: two threads that run Python slow each other down."""
+
 
 class CodeWatch(Watch):
     """Records which code runs.
@@ -26,6 +29,7 @@ class CodeWatch(Watch):
         self._survey: Survey | None = None
         self._version: CodeVersion | None = None
         self._error: Exception | None = None
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="multitrack-code", daemon=True)
 
     def start(self) -> None:
@@ -40,6 +44,7 @@ class CodeWatch(Watch):
             TimeoutError: the repository is still being looked at.
             Exception: it could not be looked at, or not wholly.
         """
+        self._ended.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise TimeoutError(f"looking at the repository took longer than {timeout:.0f} s")
@@ -52,6 +57,7 @@ class CodeWatch(Watch):
             raise self._error
 
     def _look(self) -> None:
+        self._ended.wait(_HEAD_START)
         try:
             from .survey import Survey  # here, since it would take a while of `init`
 
