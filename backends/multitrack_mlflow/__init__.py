@@ -52,6 +52,7 @@ class MLflowBackend(Backend):
         typed_params=False,
         param_length=6000,
         changing_params=False,
+        param_sources=False,
         bare_tags=False,
         tag_length=8000,
         system_prefix=SYSTEM_METRICS,

@@ -106,6 +106,8 @@ class Capabilities:
     """Characters of a param's text; the start of a longer one goes there, and the loss is declared."""
     changing_params: bool = True
     """Where False, the first value stays, and the last one stands in a tag `multitrack.param.NAME`."""
+    param_sources: bool = True
+    """Whether it is kept where params come from: `default`, `command line`, ..."""
     bare_tags: bool = True
     """Where False, a tag without a value gets an empty one."""
     tag_length: int | None = None

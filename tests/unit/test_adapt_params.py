@@ -69,6 +69,16 @@ def test_without_tags_later_values_are_declared_lost() -> None:
     assert losses == ["param 'lr': the first value stays, later ones do not arrive whole"]
 
 
+def test_sources_that_have_no_place_are_declared() -> None:
+    record = Hyperparameters(time=0, values={"lr": 1}, sources={"lr": "default"})
+    told = Adapter(replace(ROWS_ONLY, param_sources=False)).adapt(entries_of([record]))
+    assert [entry.record for entry in told.entries] == [Hyperparameters(time=0, values={"lr": 1})]
+    assert Losses(told.losses).lines() == ["params: where their values come from does not arrive"]
+    kept = Adapter(replace(ROWS_ONLY, param_sources=True)).adapt(entries_of([record]))
+    assert [entry.record for entry in kept.entries] == [record]
+    assert not kept.losses
+
+
 def test_values_that_python_takes_for_equal_are_changes() -> None:
     records, _ = _adapt(replace(FOLDER_LIKE, tag_length=None), {"a": 1}, {"a": 1.0}, {"a": True})
     assert [[*record.tags.values()] for record in records[1:]] == [["1.0"], ["true"]]

@@ -84,6 +84,17 @@ def test_params_merge_where_both_are_mappings() -> None:
     assert state.params["model"] == 0
 
 
+def test_a_value_that_is_set_again_loses_its_source() -> None:
+    first = Hyperparameters(
+        time=0,
+        values={"lr": 0.1, "model": {"depth": 3, "width": 8}, "opt": {"name": "sgd"}},
+        sources={"lr": "default", "model": {"depth": "default", "width": "command line"}, "opt": {"name": "default"}},
+    )
+    second = Hyperparameters(time=1, values={"lr": 0.5, "model": {"depth": 5}, "opt": "adam", "new": 1}, sources={"new": "environment"})
+    assert fold([first]).param_sources == first.sources
+    assert fold([first, second]).param_sources == {"model": {"width": "command line"}, "new": "environment"}
+
+
 def test_rows_and_columns_are_one_series() -> None:
     row = Metrics(time=1, step=0, values={"x": 1.0, "y": 1})
     column = Points(time=9, name="x", times=[2, 3], values=[math.inf, "t"])

@@ -32,6 +32,7 @@ class SQLiteBackend(Backend):
         steps="int",
         step_range=(-(2**63), 2**63 - 1),
         nested_params=False,  # one row each, under a dotted name
+        param_sources=False,
         artifact_details=False,
     )
 

@@ -56,6 +56,9 @@ class ParamFitter:
         """Return the record as the service can hold it, or nothing when the service has all of it already."""
         values: dict[str, Any] = {}
         changed = False
+        if record.sources and not self._capabilities.param_sources:
+            self._notes.lose("param_source", "params", "where their values come from does not arrive")
+            record = record.model_copy(update={"sources": {}})
         for path, value in leaves(record.values):
             place, fitted = self.place(path), self._fit_value(path, value)
             if self._capabilities.changing_params or self._is_first(path, place, fitted):

@@ -485,7 +485,9 @@ class ConformanceSuite:
                 time=START, name="table", digest="4" * 64, algorithm="sha256-table", rows=2,
                 columns=[DataColumn(name="x", type="int64", digest="5" * 64), DataColumn(name="y", type="object")],
             ),
-            Hyperparameters(time=START, values={"lr": 0.1, "model": {"depth": 3}}),
+            Hyperparameters(
+                time=START, values={"lr": 0.1, "model": {"depth": 3}}, sources={"lr": "file a.yaml", "model": {"depth": "default"}}
+            ),
             MetricDefinition(time=START, name="val/*", x="epoch", goal="max", summary="max"),
             points_of("loss", *((step, step * 1000, 1 / (step + 1)) for step in range(100))),
             *(Metrics(time=START + step, step=step, values={"val/acc": step / 10, "epoch": step}) for step in range(10)),
