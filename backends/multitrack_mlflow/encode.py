@@ -38,7 +38,7 @@ from multitrack.records import (
 )
 from multitrack.records import requirements as requirement_lines
 
-from . import names
+from . import described, names
 
 ENTITIES_PER_CALL = 1000
 PARAMS_PER_CALL = TAGS_PER_CALL = 100
@@ -235,13 +235,14 @@ def dataset_input(record: DataVersion) -> DatasetInput:
         InputTag(name, value) for name, value in record.tags.items() if len(name) <= _INPUT_TAG_KEY and len(value) <= _INPUT_TAG_LENGTH
     ]
     digest = record.digest or sha256(encode(record.model_copy(update={"time": 0}), 0)).hexdigest()[:8]
+    source = described.source(record)
     dataset = Dataset(
         name=record.name[:_DATA_NAME_LENGTH] or "data",
         digest=digest[:_DIGEST_LENGTH],
         source_type=record.source_type or ("unknown" if record.uri is None else "local" if "://" not in record.uri else "http"),
-        source=(record.uri or "")[:_SOURCE_LENGTH],
-        schema=_json(record.data_schema, _SCHEMA_LENGTH),
-        profile=_json(record.profile, _PROFILE_LENGTH),
+        source=source if len(source) <= _SOURCE_LENGTH else (record.uri or "")[:_SOURCE_LENGTH],
+        schema=_json(described.schema(record), _SCHEMA_LENGTH),
+        profile=_json(described.profile(record), _PROFILE_LENGTH),
     )
     return DatasetInput(dataset=dataset, tags=tags)
 

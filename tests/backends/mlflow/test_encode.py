@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from multitrack.records import (
     Artifact,
     CaptureFailed,
     CodeVersion,
+    DataColumn,
     DataVersion,
     Environment,
     Hyperparameters,
@@ -138,6 +140,40 @@ def test_a_data_set_always_has_a_digest_and_the_same_one_each_time() -> None:
     other = encode.dataset_input(DataVersion(time=T, name="d", uri="v")).dataset.digest
     assert first == later != other
     assert encode.dataset_input(DataVersion(time=T, name="d", digest="x" * 64)).dataset.digest == "x" * 36
+
+
+def test_a_data_set_that_was_described_is_shown_as_mlflow_shows_its_own() -> None:
+    columns = [("x", "int64"), ("y", "Datetime(time_unit='us', time_zone=None)"), ("z", "struct<a: int64>")]
+    table = DataVersion(time=T, name="d", rows=3, columns=[DataColumn(name=name, type=kind) for name, kind in columns])
+    shown = encode.dataset_input(table).dataset
+    assert json.loads(shown.schema)["mlflow_colspec"] == [
+        {"type": "long", "name": "x", "required": False},
+        {"type": "datetime", "name": "y", "required": False},
+        {"type": "struct<a: int64>", "name": "z", "required": False},
+    ]
+    assert json.loads(shown.profile) == {"num_rows": 3, "num_elements": 9}
+    own = table.model_copy(update={"data_schema": {"a": "b"}, "profile": {"c": 1}})
+    assert (encode.dataset_input(own).dataset.schema, encode.dataset_input(own).dataset.profile) == ('{"a": "b"}', '{"c": 1}')
+
+
+@pytest.mark.parametrize(
+    ("source_type", "uri", "source"),
+    [
+        ("local", "file:///d/x.csv", '{"uri": "file:///d/x.csv"}'),
+        ("s3", "s3://b/k", '{"uri": "s3://b/k"}'),
+        ("http", "https://e/x", '{"url": "https://e/x"}'),
+        ("hugging_face", '{"path": "squad"}', '{"path": "squad"}'),
+        ("file", '{"uri": "x"}', '{"uri": "x"}'),
+        (None, "s3://b/k", "s3://b/k"),
+        ("s3", None, ""),
+        ("s3", "s3://" + "u" * 65_530, "s3://" + "u" * 65_530),
+    ],
+)
+def test_where_data_is_in_the_form_that_mlflow_finds_it_by(source_type: str | None, uri: str | None, source: str) -> None:
+    record = DataVersion(time=T, name="d", source_type=source_type, uri=uri, digest="a", algorithm="sha256")
+    assert encode.dataset_input(record).dataset.source == source
+    foreign = record.model_copy(update={"algorithm": None})
+    assert encode.dataset_input(foreign).dataset.source == (uri or "")
 
 
 @pytest.mark.parametrize(
