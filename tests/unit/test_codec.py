@@ -158,7 +158,10 @@ def test_the_golden_lines_mean_what_they_meant() -> None:
     read = [decode(line)[1] for line in GOLDEN.read_bytes().splitlines()]
     start = next(r for r in read if isinstance(r, RunStarted))
     assert (start.id, start.project, start.tags) == ("0123456789abcdef0123456789abcdef", "digits", {"base": None, "owner": "Zoë"})
-    assert next(r for r in read if isinstance(r, Hyperparameters) and r.sources).sources == {"lr": "command line", "model": {"depth": "default"}}
+    assert next(r for r in read if isinstance(r, Hyperparameters) and r.sources).sources == {
+        "lr": "command line",
+        "model": {"depth": "default"},
+    }
     params = next(r for r in read if isinstance(r, Hyperparameters)).values
     assert math.isnan(params["nan"])
     assert params["infs"] == [math.inf, -math.inf]
