@@ -258,7 +258,7 @@ def prune(store: Store, *, delivered: bool, older_than: float = 0.0, columns: bo
 
 def _remove_columns(store: Store, done: Removed, *, dry_run: bool) -> None:
     going = {one.run.path for one in done.runs}
-    for path in (path for run in store.runs() if run.path not in going for path in run.path.glob("columns/*.parquet")):
+    for path in (path for run in store.runs() if run.path not in going for path in run.path.glob("columns/[!.]*.parquet")):
         with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
             size = path.lstat().st_blocks * 512
             if not dry_run:
@@ -272,7 +272,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
     latest = time.time() - _LEFTOVER_AGE
     yield from store.root.glob(".trash/*")
     for run in store.runs():
-        for pattern in (".run.json.*", ".complete.json.*", "delivery/.*.json.*", "artifacts/.incoming-*", "columns/.*.parquet.*"):
+        for pattern in (".run.json.*", ".complete.json.*", "delivery/.*.json.*", "artifacts/.incoming-*", "columns/.*.parquet"):
             for path in run.path.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):
                     if path.lstat().st_mtime < latest:

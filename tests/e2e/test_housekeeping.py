@@ -252,7 +252,7 @@ def test_side_files_go_when_that_is_asked_for_and_come_again(store: Store, capsy
 
     values = read()
     (side,) = (run.dir / "columns").glob("*.parquet")
-    dead = side.with_name(f".{side.name}.dead")
+    dead = side.with_name(".dead.parquet")
     dead.write_bytes(b"x")
     os.utime(dead, (time.time() - 90_000,) * 2)
     assert multitrack(["gc"]) == 0

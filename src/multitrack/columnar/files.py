@@ -1,7 +1,7 @@
 """A run's side files: which there are, which can be trusted, and the making of those that are missing.
 
-    RUN/columns/WRITER.START-END.parquet    what stands between two bytes of records/WRITER.jsonl, see `segment`
-    RUN/columns/.lock                       held by whoever is writing such files
+    RUN/columns/WRITER.START-END.CRC.parquet    what stands between two bytes of records/WRITER.jsonl, see `segment`
+    RUN/columns/.lock                           held by whoever is writing such files
 
 Side files are made by whoever reads a run that is large, of what has come since, and never changed. The lines stay the truth: a side file
 whose journal is not the one that it was made from counts nothing, and neither does one that is damaged, or of another version.
@@ -10,7 +10,6 @@ whose journal is not the one that it was made from counts nothing, and neither d
 from __future__ import annotations
 
 import re
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ..journal import FileLock, RunFolder, WriterFile
 from ..state import RunState
 from .lines import READ, parts, sort_out
 from .places import Place
-from .segment import Covered, Segment, SideFileError, writing
+from .segment import Covered, Segment, SideFileError, crc_of, writing
 
 WORTH_OF_WRITER = 1 << 20
 """As many of one writer: what is less stays with its lines."""
@@ -28,7 +27,7 @@ _FLUSH = 1 << 19
 """Points in memory while a side file is made."""
 _GAP = 1 << 14
 """Bytes of points that are read along between two lines of another kind: fewer places to note."""
-_NAME = re.compile(r"(?P<writer>[^.]+)\.(?P<start>\d+)-(?P<end>\d+)\.parquet")
+_NAME = re.compile(r"(?P<writer>[^.]+)\.(?P<start>\d+)-(?P<end>\d+)\.[0-9a-f]{8}\.parquet")
 
 
 def folder_of(run: RunFolder) -> Path:
@@ -94,17 +93,6 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def crc_of(path: Path, start: int, end: int) -> int:
-    """Return the CRC-32 of a file's bytes."""
-    crc, left = 0, end - start
-    with path.open("rb") as file:
-        file.seek(start)
-        while left > 0 and (data := file.read(min(READ, left))):
-            crc = zlib.crc32(data, crc)
-            left -= len(data)
-    return crc
-
-
 # -- making them
 
 
@@ -145,8 +133,7 @@ def make(run: RunFolder, file: WriterFile, start: int) -> Segment | None:
     if end <= start:
         return None
     covered = Covered(run.id, file.id, start, end, stamp, crc_of(file.path, start, end), [])
-    path = folder_of(run) / f"{file.id}.{start}-{end}.parquet"
-    with writing(path) as side:
+    with writing(folder_of(run)) as side:
         points = RunState()
         for part in parts(file, start, end):
             for first, last, _ in sort_out(part, file.path, points):
@@ -157,7 +144,7 @@ def make(run: RunFolder, file: WriterFile, start: int) -> Segment | None:
         side.add(points.metrics)
         side.finish(covered)
     with suppress(SideFileError):
-        return Segment(path)
+        return Segment(folder_of(run) / side.name) if side.name else None
     return None
 
 

@@ -8,7 +8,8 @@ or those of several small ones. Whatever no column holds is whole in `odd`, in t
     value float64 | integer int64    the value
     odd                              [step, time, value] in JSON, where any of the three is something else: a text, a huge int, ...
 
-What the file covers, and where each metric is, stands in the metadata under `multitrack`. Each page has a checksum, and so has that.
+What the file covers, and where each metric is, stands in the metadata under `multitrack`, with a checksum for each row group; the name of
+the file has that of the metadata. (Parquet's own are of a page's content, and leave out its header: a changed bit there goes unnoticed.)
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Covered:
     others: list[tuple[int, int]]
     """Where, in bytes of the journal's file, those lines are that are no points, and perhaps a few that are."""
     metrics: dict[str, Held] = field(default_factory=dict)
+    groups: list[tuple[int, int]] = field(default_factory=list)
+    """Of each row group, the byte after it, and the CRC-32 of its bytes."""
 
 
 # -- points as columns
@@ -169,8 +172,12 @@ class SegmentWriter:
     """Writes a side file."""
 
     def __init__(self, path: Path) -> None:
+        self.name: str | None = None
+        """What the file has to be called; None before it is finished."""
+        self._path = path
+        self._file = path.open("wb")
         self._writer = pq.ParquetWriter(
-            path,
+            self._file,
             SCHEMA,
             compression="zstd",
             compression_level=1,
@@ -181,11 +188,10 @@ class SegmentWriter:
                 **dict.fromkeys(("fraction", "value"), "BYTE_STREAM_SPLIT"),
                 "odd": "PLAIN",
             },
-            write_page_checksum=True,
             store_schema=False,
         )
         self._metrics: dict[str, Held] = {}
-        self._groups = 0
+        self._groups: list[tuple[int, int]] = []
         self._open: list[pa.Table] = []
         self._rows = 0
 
@@ -199,7 +205,7 @@ class SegmentWriter:
                 piece = table.slice(first, _GROUP)
                 if self._rows + len(piece) > _GROUP:
                     self._close_group()
-                held.spans.append((self._groups, self._rows, len(piece)))
+                held.spans.append((len(self._groups), self._rows, len(piece)))
                 self._open.append(piece)
                 self._rows += len(piece)
                 if self._rows >= _FULL:
@@ -209,24 +215,28 @@ class SegmentWriter:
     def _close_group(self) -> None:
         if self._rows:
             self._writer.write_table(pa.concat_tables(self._open), row_group_size=_GROUP)
-            self._groups += 1
+            self._file.flush()
+            start, end = self._groups[-1][0] if self._groups else 0, self._file.tell()
+            self._groups.append((end, crc_of(self._path, start, end)))
         self._open, self._rows = [], 0
 
     def finish(self, covered: Covered) -> None:
         """Write what the file covers, which makes it one that can be read."""
-        covered.metrics = self._metrics
-        self._writer.add_key_value_metadata({_KEY: _seal(_to_json(covered))})
+        covered.metrics, covered.groups = self._metrics, self._groups
+        self._writer.add_key_value_metadata({_KEY: _to_json(covered)})
         self.close()
+        self.name = f"{covered.writer}.{covered.start}-{covered.end}.{_crc_of_metadata(self._path):08x}.parquet"
 
     def close(self) -> None:
         """Let go of the file."""
         self._writer.close()
+        self._file.close()
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[SegmentWriter]:
+def writing(folder: Path) -> Iterator[SegmentWriter]:
     """A side file under way: in its place only once it was finished and all went well."""
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fd, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".parquet")
     os.close(fd)
     temporary = Path(name)
     try:
@@ -235,8 +245,9 @@ def writing(path: Path) -> Iterator[SegmentWriter]:
             yield writer
         finally:
             writer.close()
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        if writer.name is not None:
+            temporary.chmod(0o644)
+            temporary.replace(folder / writer.name)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -253,6 +264,7 @@ def _to_json(covered: Covered) -> bytes:
             "stamp": covered.stamp,
             "crc": covered.crc,
             "others": covered.others,
+            "groups": covered.groups,
             "metrics": [
                 [to_wire(name), held.source, held.length, sorted(held.columns), held.stepless, held.spans]
                 for name, held in covered.metrics.items()
@@ -273,18 +285,28 @@ def _from_json(data: bytes) -> Covered:
     inode, size, changed = told["stamp"]
     start, end = told["covers"]
     others = [(first, last) for first, last in told["others"]]
-    return Covered(told["run"], told["writer"], start, end, (inode, size, changed), told["crc"], others, metrics)
+    groups = [(last, crc) for last, crc in told["groups"]]
+    return Covered(told["run"], told["writer"], start, end, (inode, size, changed), told["crc"], others, metrics, groups)
 
 
-def _seal(data: bytes) -> bytes:
-    return b"%08x" % zlib.crc32(data) + data
+def crc_of(path: Path, start: int, end: int) -> int:
+    """Return the CRC-32 of a file's bytes."""
+    crc, left = 0, end - start
+    with path.open("rb") as file:
+        file.seek(start)
+        while left > 0 and (data := file.read(min(1 << 20, left))):
+            crc = zlib.crc32(data, crc)
+            left -= len(data)
+    return crc
 
 
-def _unseal(sealed: bytes) -> bytes:
-    data = sealed[8:]
-    if b"%08x" % zlib.crc32(data) != sealed[:8]:
-        raise ValueError("the checksum of the metadata is wrong")
-    return data
+def _crc_of_metadata(path: Path) -> int:
+    """Return the CRC-32 of what follows the row groups [Parquet: the metadata, their length in four bytes, and `PAR1`]."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 8))
+        length = int.from_bytes(file.read(4), "little")
+    return crc_of(path, max(0, size - 8 - length), size)
 
 
 # -- reading
@@ -309,9 +331,10 @@ class Segment:
         """
         self.path = path
         with _said_plainly(path):
-            with pq.ParquetFile(path) as file:
-                self._metadata = file.metadata
-            self.covered = _from_json(_unseal((self._metadata.metadata or {})[_KEY.encode()]))
+            if f".{_crc_of_metadata(path):08x}." not in path.name:
+                raise ValueError("the metadata is damaged")
+            self._metadata = pq.read_metadata(path)
+            self.covered = _from_json(self._metadata.metadata[_KEY.encode()])
 
     def tables(self, name: str, columns: list[str]) -> Iterator[pa.Table]:
         """Yield a metric's points piece by piece: these columns.
@@ -320,14 +343,21 @@ class Segment:
             SideFileError: it cannot be read.
         """
         with _said_plainly(self.path):
-            file = pq.ParquetFile(self.path, metadata=self._metadata, page_checksum_verification=True)
+            file = pq.ParquetFile(self.path, metadata=self._metadata)
         with file:
             for group, first, rows in self.covered.metrics[name].spans:
                 with _said_plainly(self.path):
+                    self._check(group)
                     table = file.read_row_group(group, columns=columns, use_threads=False).slice(first, rows)
                     if len(table) != rows:
                         raise ValueError("rows are missing")
                 yield table
+
+    def _check(self, group: int) -> None:
+        groups = self.covered.groups
+        end, crc = groups[group]
+        if crc_of(self.path, groups[group - 1][0] if group else 0, end) != crc:
+            raise ValueError(f"row group {group} is damaged")
 
     def table(self, name: str) -> pa.Table:
         """Return a metric's points, all columns that have a value.
