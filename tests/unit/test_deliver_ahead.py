@@ -140,6 +140,32 @@ def test_nothing_is_planned_any_more_once_delivery_has_stopped(
     assert_whole(run, backend)
 
 
+def test_a_refused_batch_waits_for_the_one_that_is_being_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path, [metric(i) for i in range(30)])
+    plan, under_way = Ledger.plan, threading.Event()
+    refusals = [2]
+
+    def slow_plan(ledger: Ledger, batch: PlannedBatch) -> None:
+        if batch.number == 3:
+            under_way.set()
+            time.sleep(0.2)
+        plan(ledger, batch)
+
+    def refuse(batch: Batch) -> None:
+        if batch.number in refusals:
+            refusals.clear()
+            assert under_way.wait(PATIENCE)
+            raise PermanentError("for now")
+
+    monkeypatch.setattr(Ledger, "plan", slow_plan)
+    backend = Watched(refuse)
+    with Delivery(run, "t", backend) as delivery:
+        assert delivery.advance()
+    spans = [span for batch in Ledger(run, "t").batches() for span in batch.ranges.values()]
+    assert [start for start, _ in spans[1:]] == [end for _, end in spans[:-1]]  # nothing was planned twice
+    assert_whole(run, backend)
+
+
 def test_the_same_delivery_goes_on_after_an_interruption(tmp_path: Path) -> None:
     run = write_run(tmp_path, [metric(i) for i in range(30)])
     interruptions = [2, 5, 6]
