@@ -255,6 +255,8 @@ class Sink(ABC):
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Hand a batch over. PermanentError means that nothing of the batch, or of its rest, was taken because of some entry in it.
 
+        A sink that hands batches on to a queue may raise it later: from `flush`, or from the next `write`.
+
         The first batch after the run was concluded takes its `TAG_COMPLETE` away: it is not whole any more. A batch of which the
         target's filters leave nothing is never written.
         """
