@@ -143,7 +143,9 @@ def test_what_a_user_has_set_changes_nothing_and_none_of_it_runs(repository: Pat
     assert tree(restore(taken, tmp_path / "again", repository)) == without(tree(repository), "noise.log", "data/big.csv")
 
 
-def test_nothing_is_written_into_the_repository(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [0, 500])
+def test_nothing_is_written_into_the_repository(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: int) -> None:
+    monkeypatch.setattr("multitrack.capture.code.repository.MOST_NAMED", named)
     changed_in_every_way(repository)
     later = time.time() + 100
     for name in ("run.sh", "train.py", ".gitignore"):
