@@ -19,6 +19,8 @@ from .streams import Stream
 
 MOST_WAITING = 16 << 20
 """Characters that wait to be told; what a program prints faster than that is not recorded."""
+_TOGETHER = 5_000
+"""Microseconds within which pieces are told as one: a `print` is several."""
 
 
 class Hook(Source):
@@ -33,6 +35,10 @@ class Hook(Source):
         """The stream, its `write` where it had one of its own, and ours."""
         self._ended = threading.Event()
         self._in_child = False
+        self._streams: dict[Stream, Any] = {}
+        self._lasting: set[Stream] = set()
+        """Those that are hooked beneath what IPython does."""
+        self._shell: Any = None
 
     def begin(self) -> None:
         seen: list[Any] = []
@@ -44,8 +50,12 @@ class Hook(Source):
             seen.append(file)
             with contextlib.suppress(AttributeError, TypeError):  # an object that lets nobody change it
                 self._hook(name, file)
+                self._streams[name] = file
         if not self._hooked:
             raise OSError("there is no standard output that could be listened to")
+        self._shell = _notebook_shell()
+        if self._shell is not None:
+            self._shell.events.register("pre_execute", self._hook_again)
         threading.Thread(target=self._work, name="multitrack-console", daemon=True).start()
 
     def _hook(self, name: Stream, file: Any) -> None:
@@ -61,8 +71,22 @@ class Hook(Source):
             return result
 
         before = file.__dict__.get("write") if hasattr(file, "__dict__") else None
+        note_and_write.is_ours = True  # type: ignore[attr-defined]
         file.write = note_and_write
         self._hooked.append((file, before, note_and_write))
+
+    def _hook_again(self, *_: object) -> None:
+        """Called inside each cell, and now and then: IPython puts its own `write` over ours or ours over its own, and what there was before
+        the cell that began the run comes back when that cell ends."""
+        with contextlib.suppress(Exception):
+            for name, file in list(self._streams.items()):
+                write = file.__dict__.get("write")
+                bare = write is None or getattr(write, "__func__", None) is type(file).write
+                if bare:
+                    self._hook(name, file)
+                    self._lasting.add(name)  # IPython keeps it
+                elif name not in self._lasting and not hasattr(write, "is_ours"):
+                    self._hook(name, file)
 
     def _relieve(self, name: Stream) -> None:
         """Too much waits; or this is a forked child, which has no thread to see to it."""
@@ -79,6 +103,8 @@ class Hook(Source):
         since = monotonic()
         while not self._ended.wait(FLUSH_INTERVAL / 4):
             self._pass_on()
+            if self._shell is not None:
+                self._hook_again()
             if monotonic() - since >= FLUSH_INTERVAL:
                 since = monotonic()
                 self._flush()
@@ -87,6 +113,10 @@ class Hook(Source):
         with self._turn:
             while self._waiting:
                 stream, time, text = self._waiting.popleft()
+                parts = [text]
+                while self._waiting and self._waiting[0][0] == stream and self._waiting[0][1] - time < _TOGETHER:
+                    parts.append(self._waiting.popleft()[2])
+                text = "".join(parts)
                 self._size -= len(text)
                 self._tell(stream, time, text)
             self._size = max(0, self._size) if self._waiting else 0
@@ -100,12 +130,15 @@ class Hook(Source):
         self._pass_on()
 
     def end(self, timeout: float) -> None:  # noqa: ARG002
+        if self._shell is not None:
+            with contextlib.suppress(ValueError):
+                self._shell.events.unregister("pre_execute", self._hook_again)
         self._unhook()
         self._pass_on()
         self._ended.set()
 
     def _unhook(self) -> None:
-        for file, before, hook in self._hooked:
+        for file, before, hook in reversed(self._hooked):
             with contextlib.suppress(Exception):
                 if file.__dict__.get("write") is not hook:
                     continue  # somebody has hooked it after us, and calls ours: it stays, and does nothing any more
@@ -122,3 +155,12 @@ class Hook(Source):
         self._in_child = True
         for listener in self._listeners:
             listener.in_child()
+
+
+def _notebook_shell() -> Any:
+    """Return IPython's shell, None where there is none."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython  # type: ignore[attr-defined, import-not-found, unused-ignore]
+
+    return get_ipython()  # type: ignore[no-untyped-call, unused-ignore]
