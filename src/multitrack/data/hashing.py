@@ -58,7 +58,8 @@ def hash_files(
         reader = _Reader(algorithm, progress, known, pointers=pointers)
         try:
             return list(pool.map(reader.hash, files, stamps))
-        except BaseException:  # Ctrl-C: what has not begun need not
+        except BaseException:  # Ctrl-C
+            progress.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:

@@ -11,6 +11,10 @@ _FIRST_LINE, _NEXT_LINES = 30.0, 120.0
 """Seconds, where there is no terminal."""
 
 
+class ReadingStopped(BaseException):
+    """Raised in threads that read, once nobody waits for them. No error: nothing that handles errors may take it for one."""
+
+
 class ReadingProgress:
     """Counts bytes, from any thread."""
 
@@ -19,6 +23,7 @@ class ReadingProgress:
         self._line = TerminalLine()
         self._lock = threading.Lock()
         self._read = self._total = 0
+        self._stopped = False
         self._started = time.monotonic()
         self._next_line = self._started + _FIRST_LINE
 
@@ -28,13 +33,23 @@ class ReadingProgress:
             self._total += size
 
     def advance(self, size: int) -> None:
-        """Count bytes that were read."""
+        """Count bytes that were read.
+
+        Raises:
+            ReadingStopped: no more are wanted.
+        """
+        if self._stopped:
+            raise ReadingStopped
         with self._lock:
             self._read += size
             self._line.show(self._text)
             if not self._line.on_terminal and time.monotonic() >= self._next_line:
                 self._next_line = time.monotonic() + _NEXT_LINES
                 say(self._text())
+
+    def stop(self) -> None:
+        """Have the threads that read end with the piece that they are at: Ctrl-C must not wait for a terabyte."""
+        self._stopped = True
 
     def close(self) -> None:
         """Take the line away."""

@@ -139,7 +139,12 @@ def _read(system: Any, infos: Sequence[Mapping[str, Any]], base: str | None, pla
         return Entry(name, size, digest.hexdigest())
 
     with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="multitrack-hash") as pool:
-        done = list(pool.map(hash_one, infos))
+        try:
+            done = list(pool.map(hash_one, infos))
+        except BaseException:  # Ctrl-C
+            inquiry.progress.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     files = _sorted(entry for entry in done if isinstance(entry, Entry))
     omitted = [omission for omission in done if isinstance(omission, Omission)]
     failure = f"{len(omitted):,} of {len(done):,} files could not be read: {omitted[0].reason}" if omitted else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from multitrack.data import hashing
 from multitrack.data.describe import find
 from multitrack.data.files import LEFT_OUT
 from multitrack.data.found import Found, Inquiry
+from multitrack.data.progress import ReadingProgress
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -187,6 +189,8 @@ class Writing:
             with self.path.open("ab") as file:
                 file.write(b"more")
 
+    def stop(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -244,3 +248,52 @@ def test_several_threads_read(tmp_path: Path, inquiry: Inquiry, monkeypatch: pyt
     found: Found = find(folder)(inquiry)
     assert found.failure is None
     assert next(begun) == 8
+
+
+def test_ctrl_c_does_not_wait_for_a_large_file(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 38)
+    program = (
+        "import sys; from pathlib import Path; from multitrack.data import progress; advance = progress.ReadingProgress.advance\n"
+        "def tell(self, size): print('reading', flush=True) if not self._read else None; advance(self, size)\n"
+        "progress.ReadingProgress.advance = tell\n"
+        "from multitrack.data.describe import find; from multitrack.data.found import Inquiry\n"
+        "find(sys.argv[1])(Inquiry(root=Path('/')))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "sparse")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "reading\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode == -signal.SIGINT
+
+
+def test_progress_is_shown_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    moments = count()
+    monkeypatch.setattr("multitrack.messages.on_terminal", lambda: True)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(moments)))
+    progress = ReadingProgress("data set 'd'")
+    progress.expect(3_000_000_000)
+    progress.advance(1_500_000_000)
+    progress.close()
+    shown = capsys.readouterr().err
+    assert "multitrack: reading data set 'd': 1.5 of 3.0 GB" in shown
+    assert shown.endswith("\r")
+
+
+def test_elsewhere_a_line_is_written_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    moments = count(step=40)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(moments)))
+    progress = ReadingProgress("x")
+    progress.expect(4_000)
+    for _ in range(4):
+        progress.advance(1_000)
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert 0 < len(lines) < 4
+    assert all(line.startswith("multitrack: reading x: ") for line in lines)
