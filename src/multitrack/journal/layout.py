@@ -8,6 +8,7 @@ STORE/                          a folder, `.multitrack` unless told otherwise
     run.json                    the run as it stands, for people and jq; rebuildable
     part                        there where only ranks other than the first record: the rest of the run is on another disk
     records/WRITER.jsonl .lock  one pair a writer
+    columns/WRITER.*.parquet    the points of a large run as columns; rebuildable, see `multitrack.columnar`
     artifacts/SHA256            file contents
     delivery/TARGET.*           what TARGET has got
 """
