@@ -14,7 +14,7 @@ from .adapt import Adapter
 from .backend import ATTACHED_RECORDS, TAG_COMPLETE, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
 from .columnar import WORTH, read_run
 from .delivery.attachment import read_attachment
-from .errors import PermanentError, RecordError
+from .errors import PermanentError, RecordError, RunNotFoundError
 from .journal import Journal, RunFolder
 from .records import Artifact, Record, RunFinished, RunUpdated
 from .restore import restore
@@ -79,14 +79,13 @@ def recall(source: Source, run: RunRef, capabilities: Capabilities, *, as_record
 
 def _read(source: Source, run: RunRef, keep: bool) -> tuple[RunState, Callable[[], Iterable[Record]]]:
     """Return what the service holds, and what finds the records that say so: those of a journal are left there."""
-    folder = source.journal(run)
-    if folder is not None:
-        try:
+    try:
+        if (folder := source.journal(run)) is not None:
             native = read_run(RunFolder(folder))
             is_large = sum(Journal(RunFolder(folder)).sizes().values()) >= WORTH
-        except (RecordError, OSError) as error:
-            raise PermanentError(str(error)) from None
-        return native, lambda: _Reading(source, run) if is_large else list(source.read(run))
+            return native, lambda: _Reading(source, run) if is_large else list(source.read(run))
+    except (RecordError, RunNotFoundError, OSError) as error:
+        raise PermanentError(str(error)) from None
     if TAG_RUN_ID in run.tags:  # `to_records` makes them where nothing is attached
         return fold(source.read(run)), list
     if not keep:
