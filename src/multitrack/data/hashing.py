@@ -54,10 +54,13 @@ def hash_files(
         stamps = list(pool.map(_stamp, files, chunksize=256))
         # What is as small as a pointer is read in any case: that takes no longer than to ask.
         known = cache.find([it for it in stamps if isinstance(it, Stamp) and it.size > POINTER_SIZE], algorithm)
-        progress.expect(sum(it.size for it in stamps if isinstance(it, Stamp) and it not in known))
+        progress.expect(sum(_size(it) for it in stamps if it not in known))
         reader = _Reader(algorithm, progress, known, pointers=pointers)
         try:
-            return list(pool.map(reader.hash, files, stamps))
+            # The largest ones first, or one of them may be left to one thread at the end.
+            order = sorted(range(len(files)), key=lambda place: -_size(stamps[place]))
+            done = dict(zip(order, pool.map(lambda place: reader.hash(files[place], stamps[place]), order), strict=True))
+            return [done[place] for place in range(len(files))]
         except BaseException:  # Ctrl-C
             progress.stop()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -87,6 +90,10 @@ def _stamp(file: LocalFile) -> Stamp | str:
     except OSError as error:
         return error.strerror or str(error)
     return Stamp.of(file.file, status) if stat.S_ISREG(status.st_mode) else "it is no file any more"
+
+
+def _size(stamp: Stamp | str) -> int:
+    return stamp.size if isinstance(stamp, Stamp) else 0
 
 
 class _Reader:
