@@ -25,7 +25,7 @@ _VALUE = re.compile(
 _BARE_END = ",.)]}>"
 """Closes what a bare value stands in, when it is last."""
 
-_QUERY = re.compile(r"[?&](?P<name>[A-Za-z0-9_.%-]{1,64})=(?P<it>[^&\s\"'<>#]+)")
+_QUERY = re.compile(r"[?&](?P<name>[A-Za-z0-9_.%-]{1,64})=(?P<it>[^&\s\"'<>#)\]}]+)")
 _QUERY_NAMES = frozenset(
     {"sig", "signature", "x-amz-signature", "x-amz-security-token", "x-goog-signature", "auth", "jwt", "code_verifier"}
 )
@@ -42,7 +42,7 @@ _NO_SECRET = re.compile(
       | none | null | nil | true | false | yes | no | on | off | undefined | default | empty | redacted | masked | hidden
       | required | optional | missing | invalid | str | string | int | bytes | bool | any | type | object
       | </?[^<>]{0,40}> | \[[a-z_ ]{0,20}\] | \{[^{}]{0,40}\} | \{\{.{0,60}\}\}   # <eos>, [PAD], {placeholder}
-      | \$\{.{0,80}\} | \$\(.{0,80}\) | \$(?-i:[A-Z_][A-Z0-9_]{0,40}) | %\(?\w{0,20}\)?s | %\w{1,40}%   # another variable
+      | \$\{.{0,80}\} | \$\{\{ | \$\(.{0,80}\) | \$(?-i:[A-Z_][A-Z0-9_]{0,40}) | %\(?\w{0,20}\)?s | %\w{1,40}%   # another variable
       | (?:optional|union|list|dict|secretstr)\b.{0,80}                # an annotation
     ) \s* """
 )
@@ -50,6 +50,8 @@ _CODE = re.compile(
     r"(?:os|self|cls|args|cfg|config|settings|options|opts|env|environ|secrets|params|getpass|flags)\.\w|[A-Za-z_][\w.]{0,60}[(\[]", re.I
 )
 """`os.environ[...]`, `config.token`, `get_token()`: where a credential comes from is none."""
+_VARIABLE = re.compile(r"(?=.*[._])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+"""`session.token`, `s3_connection`: in source code, a name."""
 _PATH = re.compile(r"(?:~|\.{0,2}/|[A-Za-z]:\\)[^\s:]*|[\w./~-]{1,255}\.(?:json|pem|key|txt|ini|toml|ya?ml|env|cfg|p12|pub)")
 
 
@@ -60,7 +62,7 @@ def is_secret(name: str, value: str) -> bool:
         return False
     if sure == "surely":
         return not (_PATH.fullmatch(value) and _may_be_path(name))
-    return not value.strip().isdigit() and not _PATH.fullmatch(value)
+    return not value.strip().isdigit() and not _PATH.fullmatch(value) and "://" not in value
 
 
 def _may_be_path(name: str) -> bool:
@@ -111,7 +113,7 @@ def _is_value(name: str, held: str, follows: str, *, quoted: bool, only_evident:
     if not quoted and (_CODE.match(held + follows) or held.lower() == bare_name.lower()):
         return False
     if only_evident:
-        return is_evident(held)
+        return is_evident(held) and (quoted or not _VARIABLE.fullmatch(held))
     return certainty(name) == "surely" or name.startswith("-") or _looks_random(held)
 
 

@@ -129,6 +129,7 @@ def test_what_stays_around_a_credential() -> None:
     assert MASK.text("f(password=ab,cd, port=5432)") == "f(password=***, port=5432)"
     assert MASK.text('{"api_key": "abc", "lr": 0.1}') == '{"api_key": "***", "lr": 0.1}'
     assert MASK.text("https://me:abc@host/x?token=abc&lr=1") == "https://***@host/x?token=***&lr=1"
+    assert MASK.text("[badge](https://x/badge.svg?token=abc)](https://x)") == "[badge](https://x/badge.svg?token=***)](https://x)"
 
 
 def test_a_private_key_line_by_line() -> None:
@@ -183,6 +184,8 @@ def test_a_finding_says_what_and_where() -> None:
         "password = cfg.db.password",
         "token = tokens[i + 1]",
         "self.secret = secret",
+        "host, access_key, secret_key = s3_connection",
+        "self._token = oauth2_session.token",
         "def f(password: str = 'x', *, token: str | None = None): ...",
     ],
 )
