@@ -48,8 +48,8 @@ _BEFORE_TOKEN = _words(
 )
 _NO_CREDENTIAL_TOKEN = _words(
     """
-    action additional audio begin beginning blank bos by cat class cls cond condition context continuation cost count current decoder delimiter
-    dist distill distillation doc document dummy each empty end eod eom eos eot expected extra fake fim first forced frame graph
+    action additional audio begin beginning blank bos by cat class cls cond condition context continuation cost count current decoder
+    delimiter dist distill distillation doc document dummy each empty end eod eom eos eot expected extra fake fim first forced frame graph
     image img input invalid its keep label language last latent learnable mask max mean mem memory min mode motion n new newline
     next node null num object one out output pad padding page patch per phoneme placeholder pos pred predicted prefix prev previous
     prompt query real register sample sep separator single sink soft sos sot source space special speech start state stop sub
