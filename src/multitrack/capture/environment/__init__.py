@@ -7,6 +7,7 @@ jobs.py       Slurm, torchrun, ...   variables.py    the variables that may be r
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,6 @@ from .packages import installed
 from .python import find_python
 from .variables import selected
 
-_claimed: list[Node] = []
-"""Kept for as long as this process lives: the others need not do the same."""
-
 
 def capture_environment(recorder: Recorder) -> None:
     """Record the environment of this process: the leading one, and one on every other machine."""
@@ -34,7 +32,7 @@ def capture_environment(recorder: Recorder) -> None:
     if not node.is_mine("environment"):
         return
     if recorder.joined:
-        _claimed.append(node)
+        atexit.register(node.release)  # for as long as this process lives, the others need not do the same
     locks, omitted = ([], []) if recorder.joined else keep_lock_files(Path.cwd(), recorder)
     variables = selected(os.environ, recorder.mask, recorder.environment_variables)
     recorder.write(environment(variables, locks, omitted))
