@@ -33,11 +33,11 @@ def count_points(server: Server, run_id: str) -> int:
 
 
 def points_of(server: Server, run_id: str) -> dict[str, Points]:
-    """Return every point that the server has of a run: metric to its sorted (step, value) pairs, repetitions included."""
+    """Return every point that the server has of a run's own metrics: name to sorted (step, value) pairs, repetitions included."""
     with _opened(server) as database:
         rows = database.execute(
             "select m.key, m.step, m.value from metrics m join tags t using (run_uuid)"
-            " where t.key = 'multitrack.run_id' and t.value = ? and m.key not like '%summary/%'",
+            " where t.key = 'multitrack.run_id' and t.value = ? and m.key not like '%summary/%' and m.key not like 'system/%'",
             (run_id,),
         )
         found: dict[str, Points] = {}

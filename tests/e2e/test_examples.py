@@ -27,6 +27,7 @@ def run_python(tmp_path: Path):
             "HOME": str(tmp_path / "home"),  # neither a user's configuration nor a user's cache
             "XDG_CONFIG_HOME": str(tmp_path / "home"),
             "XDG_CACHE_HOME": str(tmp_path / "home"),
+            "MULTITRACK_CAPTURE": "code,environment",  # points are counted
             "MULTITRACK_COURIER_LINGER": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
