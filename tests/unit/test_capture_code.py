@@ -286,6 +286,19 @@ def test_git_refuses_a_repository_of_somebody_else(repository: Path, tmp_path: P
     assert (taken.version.commit, taken.version.branch, taken.version.dirty) == (git(repository, "rev-parse", "HEAD"), "main", None)
 
 
+@pytest.mark.parametrize("damage", ["core.bare", "index"])
+def test_a_repository_that_git_cannot_work_with(repository: Path, tmp_path: Path, damage: str) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    if damage == "core.bare":
+        git(repository, "config", "core.bare", "true")
+    else:
+        (repository / ".git" / "index").write_bytes(b"no index")
+    taken = take(tmp_path / "run")
+    assert "fatal" in str(taken.error)
+    assert (taken.version.commit, taken.version.branch, taken.version.dirty) == (commit, "main", None)
+    assert "fatal" in taken.omitted["changes"]
+
+
 def test_a_git_that_takes_too_long_is_ended_and_named(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = tmp_path / "bin" / "git"
     slow.parent.mkdir()
@@ -349,6 +362,14 @@ def test_only_what_holds_a_credential_is_left_out(repository: Path, tmp_path: Pa
     made = restore(taken, tmp_path / "again", repository)
     assert (made / "sub" / "model.py").read_text() == "depth = 4\n"
     assert (made / "fine.py").exists()
+
+
+def test_what_there_is_no_time_to_search_is_named(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multitrack.capture.code.keep.SEARCH_LIMIT", -1.0)
+    write(repository, {"new.py": "x = 1\n", "train.py": "lr = 3\n"})
+    taken = take(tmp_path / "run")
+    assert (taken.version.diff, taken.version.untracked) == (None, [])
+    assert taken.omitted.keys() == {"new.py", "train.py"}
 
 
 def test_very_many_omissions_are_counted(repository: Path, tmp_path: Path) -> None:

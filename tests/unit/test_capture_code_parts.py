@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from multitrack.capture.code.entry import Entry, _notebook
 from multitrack.capture.code.modules import imported_below, is_installed
 from multitrack.capture.code.notebook import make_notebook
 from multitrack.capture.code.patch import split_patch, unquote
+from multitrack.capture.code.search import PIECE, NoTimeLeftError, find_credential
 from multitrack.capture.code.status import read_status
 from multitrack.capture.code.survey import choose_repository
 from multitrack.masking import Mask
@@ -68,6 +70,27 @@ def test_a_status_with_everything_in_it() -> None:
     assert status.changed == ["with a blank.py", "new.py", "both.py"]
     assert (status.unmerged, status.submodules, status.untracked) == (["both.py"], ["lib"], ["new\n line", "clone/"])
     assert read_status(b"# branch.oid (initial)\0# branch.head (detached)\0").commit is None
+
+
+SECRET = b"https://me:hunter22@example.com/x"
+
+
+@pytest.mark.parametrize("place", [0, 1, PIECE // 2 - 10, PIECE - 20, PIECE, 3 * PIECE])
+def test_a_credential_is_found_wherever_it_stands(place: int) -> None:
+    lines = b"x = 1\n" * (place // 6)
+    found = find_credential(Mask(), lines + SECRET + b"\n" + lines, time.monotonic() + 60)
+    assert found is not None
+    assert found.endswith(f", line {place // 6 + 1}")
+    assert find_credential(Mask(), b"x" * place + b" " + SECRET + b" " + b"x" * PIECE, time.monotonic() + 60) is not None
+    binary = find_credential(Mask(), b"\0\xff" * place + SECRET + b"\0", time.monotonic() + 60)
+    assert binary is not None
+    assert "line" not in binary
+    assert find_credential(Mask(), lines, time.monotonic() + 60) is None
+
+
+def test_a_search_ends_in_time() -> None:
+    with pytest.raises(NoTimeLeftError):
+        find_credential(Mask(), b"x = 1\n", time.monotonic() - 1)
 
 
 def test_a_notebook_of_cells() -> None:

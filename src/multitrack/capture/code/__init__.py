@@ -4,7 +4,7 @@
     git              asks the user's git                       found      what is found
     repository       changes, files, repositories inside       keep       what of it is kept
     status, patch    git's answers, taken apart                modules, notebook    what no repository tells
-    by_hand, with_dulwich    where there is no git program
+    by_hand, with_dulwich    where there is no git program                search    for credentials
 
 Everything is looked at once, in a thread, while training goes on; docs/records/code.md says what is recorded.
 """

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -114,7 +115,13 @@ class Git:
 
 def find_git() -> str | None:
     """Return the path of the user's git, or None."""
-    return shutil.which("git")
+    program = shutil.which("git")
+    if program == "/usr/bin/git" and sys.platform == "darwin" and not any(map(os.path.exists, _MACOS_GITS)):
+        return None  # it would open a window that offers to install it
+    return program
+
+
+_MACOS_GITS = ("/Library/Developer/CommandLineTools/usr/bin/git", "/Applications/Xcode.app/Contents/Developer/usr/bin/git")
 
 
 def _options(filters: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,12 @@ from ...records import ArtifactRef, Omission
 from ..recorder import Recorder
 from .found import Found
 from .patch import FilePatch
+from .search import NoTimeLeftError, find_credential
 
 MOST_FILES = 2_000
 """Files that are kept whole: a folder of results that somebody forgot to ignore is no code."""
+SEARCH_LIMIT = 10.0
+"""Seconds for looking for credentials in all that is kept."""
 MOST_NAMED = 100
 """Omissions that are listed one by one."""
 
@@ -28,6 +32,7 @@ class Keeper:
     """Bytes kept so far."""
     omitted: list[Omission] = field(default_factory=list)
     _files: int = 0
+    _searched: float = 0.0
 
     def omit(self, name: str, reason: str) -> None:
         """Say what is left out."""
@@ -92,11 +97,18 @@ class Keeper:
         return False
 
     def _is_clean(self, name: str, *contents: bytes) -> bool:
-        for content in contents:
-            secret = self.recorder.mask.find(content)
-            if secret is not None:
-                self.omit(name, f"it seems to hold a credential: {secret}")
-                return False
+        start = time.monotonic()
+        try:
+            for content in contents:
+                secret = find_credential(self.recorder.mask, content, start + SEARCH_LIMIT - self._searched)
+                if secret is not None:
+                    self.omit(name, f"it seems to hold a credential: {secret}")
+                    return False
+        except NoTimeLeftError:
+            self.omit(name, f"looking for credentials took longer than {SEARCH_LIMIT:.0f} s, and it was not done with")
+            return False
+        finally:
+            self._searched += time.monotonic() - start
         return True
 
 
