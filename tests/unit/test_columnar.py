@@ -154,6 +154,17 @@ def test_a_journal_that_was_replaced_or_cut_is_noticed(folder: RunFolder) -> Non
         check(folder)
 
 
+def test_a_writer_that_went_takes_its_side_file_along(folder: RunFolder) -> None:
+    append(folder, [STARTED, *rows(0, 40)])
+    check(folder)
+    (gone,) = side_files(folder)
+    folder.records_of("w").unlink()
+    append(folder, [STARTED, *rows(0, 20)], "v")
+    assert len(check(folder).metrics["a"]) == 20
+    assert len(side_files(folder)) == 1
+    assert gone not in side_files(folder)
+
+
 def test_a_copy_of_a_store_uses_the_side_files_that_came_along(folder: RunFolder, tmp_path: Path) -> None:
     append(folder, [STARTED, *rows(0, 40)])
     check(folder)

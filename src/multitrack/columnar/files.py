@@ -107,6 +107,9 @@ def _make_missing(run: RunFolder, files: list[WriterFile], chains: dict[str, lis
     if not lock.acquire():
         return  # somebody else is at it
     with lock:
+        for path in folder_of(run).glob("[!.]*.parquet"):
+            if path.name.partition(".")[0] not in chains:  # its writer's file was replaced by another's
+                path.unlink(missing_ok=True)
         for file in files:
             chain = chains[file.id] = _chain(run, file)  # somebody else may have made some meanwhile
             _remove_useless(run, file, chain)
