@@ -165,6 +165,7 @@ def _named() -> list[Secret]:
         (word, "secret: {}"),
         (word, "api-key: {}"),
         (word, "apiKey={}"),
+        (word, "API_KEY_PROD={}"),
         (word, "os.environ['HF_TOKEN'] = '{}'"),
         (word, "Set-Cookie: session_cookie={}; Path=/"),
         ("Abc123" + "defGHI456", "token={}"),

@@ -6,12 +6,13 @@ import re
 import string
 from collections.abc import Iterator
 
-from .names import certainty
+from .names import SUFFIXES, certainty
 
 _NAME_ENDS = re.compile(
-    r"""(?ix) (?:passw(?:or)?d|passphrase|passcode|pass|pwd|secret|token|key|credential|signature|cookie|authorization) s? [\d_]{0,4}
+    rf"""(?ix) (?:passw(?:or)?d|passphrase|passcode|pass|pwd|secret|token|key|credential|signature|cookie|authorization) s?
+    (?: [_-] (?:{"|".join(sorted(SUFFIXES))}) )? [\d_]{{0,4}}
     (?: \\?["'`] )? \]?
-    (?P<sign> [ \t]{0,8} (?: => | := | == | [:=] ) [ \t]{0,8} | [ \t]{1,8} )"""
+    (?P<sign> [ \t]{{0,8}} (?: => | := | == | [:=] ) [ \t]{{0,8}} | [ \t]{{1,8}} )"""
 )
 """Where the name of a credential may end: what stands before that is read backwards, which takes a bounded time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -67,11 +68,23 @@ _FLAGS = _words(
 """First words of names that say something about a credential."""
 
 
+SUFFIXES = _words("backup dev live new old prod production staging test value")
+"""What may follow a name: `API_KEY_PROD`."""
+
+
 @lru_cache(maxsize=4096)
 def certainty(name: str) -> Certainty:
     """Return whether what has this name is a credential."""
     words = [word.lower() for word in _WORD.findall(name[-128:])]
     if not words or words[0] in _FLAGS:
+        return "no"
+    if words[-1] in SUFFIXES:
+        return "surely" if _certainty(words[:-1]) == "surely" else "no"
+    return _certainty(words)
+
+
+def _certainty(words: Sequence[str]) -> Certainty:
+    if not words:
         return "no"
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last.endswith("s") and not last.endswith("ss"):

@@ -63,7 +63,8 @@ def test_what_only_looks_like_one_stays(text: str) -> None:
         """
     password passwd PGPASSWORD dbPassword db.password --password secret client_secret clientSecret CLIENT_SECRET secrets token
     auth-token accessToken HF_TOKEN hub_token api_key apiKey APIKey api-key apikey WANDB_API_KEY aws_secret_access_key AccountKey
-    private_key passphrase smtp_pass credentials api_keys access_tokens SharedAccessSignature api_key_2 password1 Authorization
+    private_key passphrase smtp_pass credentials api_keys access_tokens SharedAccessSignature api_key_2 password1
+    Authorization API_KEY_PROD dbPasswordDev
         """
     ),
 )
