@@ -379,6 +379,15 @@ def test_very_many_omissions_are_counted(repository: Path, tmp_path: Path) -> No
     assert taken.version.omitted[-1].name == "200 more"
 
 
+def test_very_many_files_are_not_kept(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multitrack.capture.code.keep.MOST_FILES", 20)
+    write(repository, {f"many/{number:03}.txt": "x" * (number + 1) for number in range(150)})
+    taken = take(tmp_path / "run")
+    assert [ref.name for ref in taken.version.untracked] == [f"code/untracked/many/{number:03}.txt" for number in range(20)]
+    assert len(taken.version.omitted) == 51
+    assert taken.version.omitted[-1].name == "80 more files"
+
+
 def test_what_cannot_be_read_is_named(repository: Path, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root reads everything")

@@ -47,10 +47,11 @@ class Keeper:
             folder: of the artifacts.
         """
         kept: dict[str, ArtifactRef] = {}
-        for size, path in sorted((_size(root / path), path) for path in set(paths)):
+        offered = sorted((_size(f"{root}/{path}"), path) for path in set(paths))
+        for place, (size, path) in enumerate(offered):
             if self._files >= MOST_FILES:
-                self.omit(path, f"more than {MOST_FILES:,} files")
-                continue
+                self._omit_rest([path for _, path in offered[place:]])
+                break
             if not self._fits(path, size):
                 continue
             try:
@@ -63,6 +64,13 @@ class Keeper:
                 self.used += len(content)
                 self._files += 1
         return [kept[path] for path in sorted(kept)]
+
+    def _omit_rest(self, paths: list[str]) -> None:
+        reason, named = f"more than {MOST_FILES:,} files", MOST_NAMED // 2
+        for path in paths[:named]:
+            self.omit(path, reason)
+        if len(paths) > named:
+            self.omit(f"{len(paths) - named:,} more files", reason)
 
     def keep_patches(self, founds: Iterable[Found]) -> dict[str, str]:
         """Return the diff of each repository that has one: its path to what is left of it, in git's order."""
@@ -121,9 +129,9 @@ def list_omissions(omitted: Iterable[Omission]) -> list[Omission]:
     return listed
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.lstat().st_size
+        return os.lstat(path).st_size
     except OSError:
         return 0  # reading it will tell
 
