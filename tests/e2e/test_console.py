@@ -162,6 +162,55 @@ def test_the_window_is_that_of_the_terminal_and_follows_it(consoles: Consoles) -
     assert b"columns=77, lines=33" in shown.out
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell of it")
+def test_modes_set_through_standard_output_reach_the_terminal(consoles: Consoles) -> None:
+    shown = consoles.run(
+        """
+        import subprocess, termios, time, tty
+
+        def wait_for(canonical, echo):
+            for _ in range(100):
+                modes = termios.tcgetattr(0)[3]
+                if (bool(modes & termios.ICANON), bool(modes & termios.ECHO)) == (canonical, echo):
+                    return
+                time.sleep(0.05)
+            raise SystemExit(f"{modes:o}")
+
+        before, real = termios.tcgetattr(1), termios.tcgetattr(0)
+        tty.setcbreak(1)
+        wait_for(False, False)
+        termios.tcsetattr(1, termios.TCSADRAIN, before)
+        wait_for(True, True)
+        subprocess.run("stty -echo <&1", shell=True)
+        wait_for(True, False)
+        subprocess.run("stty sane <&1", shell=True)
+        wait_for(True, True)
+        time.sleep(0.2)
+        assert termios.tcgetattr(0)[1] == real[1]
+        print("done")
+        """,
+        "terminal",
+    )
+    assert (shown.code, shown.out) == (0, b"done\r\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell of it")
+def test_curses(consoles: Consoles) -> None:
+    script = """
+        import curses
+        def draw(screen):
+            screen.addstr(2, 3, "press a key")
+            screen.refresh()
+            return screen.getch()
+        key = curses.wrapper(draw)
+        print("key", chr(key))
+        """
+    shown = consoles.run(script, "terminal", typed=b"k", ready=b"press")  # no line end: the terminal must be in another mode
+    assert shown.code == 0
+    assert shown.out.endswith(b"key k\r\n")
+    assert shown.lines()[-1] == "key k"
+
+
 @pytest.mark.parametrize("where", ["terminal", "pipe", "file"])
 @pytest.mark.parametrize(
     ("end", "code"), [("os.kill(os.getpid(), 9)", -9), ("os._exit(3)", 3), ("os.abort()", -6), ("sys.exit(4)", 4), ("1 / 0", 1)]

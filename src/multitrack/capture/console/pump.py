@@ -47,6 +47,13 @@ _LAST_WORDS_WAIT = 1.0
 """Seconds that children of a program that has died are listened to."""
 
 
+PACKETS = sys.platform == "linux"
+"""Whether a pseudo-terminal tells its other end when its modes change: in packet mode, with EXTPROC."""
+EXTPROC = 0o200000
+_TOLD_MODES = 0x40
+"""In the byte before each packet [TIOCPKT_IOCTL]."""
+
+
 def unkept(size: int) -> str:
     """Return the line that stands where so many bytes were passed on and not recorded."""
     return f"\n[not recorded: {size:,} bytes that were printed faster than they could be]\n"
@@ -62,6 +69,10 @@ class Place:
         self.terminal = terminal
         self.open = True
         self.lock = threading.Lock()
+        self._modes: list[Any] = []
+        if terminal:
+            with contextlib.suppress(OSError, termios.error):
+                self._modes = termios.tcgetattr(target)
 
     def wait(self) -> None:
         """Wait until there is something to read, or never will be again."""
@@ -91,6 +102,10 @@ class Place:
         if not data:
             self.open = False
             return b""
+        if self.terminal and PACKETS:
+            if data[0] & _TOLD_MODES:
+                self._copy_modes()
+            data = data[1:] if not data[0] else b""
         left = memoryview(data)
         while left:
             try:
@@ -98,6 +113,22 @@ class Place:
             except BlockingIOError:  # somebody who shares the terminal has made it so
                 select.select([], [self.target], [], 1.0)
         return data
+
+    def _copy_modes(self) -> None:
+        """Change at the real terminal what was changed at this one: full-screen programs do that through their standard output."""
+        with contextlib.suppress(OSError, termios.error, IndexError):
+            before, self._modes = self._modes, termios.tcgetattr(self.source)
+            now, real = self._modes, termios.tcgetattr(self.target)
+            if now[1] & termios.OPOST:  # the real one turns line ends into what it needs, once
+                termios.tcsetattr(self.source, termios.TCSANOW, [now[0], now[1] & ~termios.OPOST, *now[2:]])
+            changes = [(before[place] ^ now[place]) & ~(EXTPROC if place == 3 else 0) for place in (0, 3)]
+            keys = {key: new for key, (old, new) in enumerate(zip(before[6], now[6], strict=True)) if old != new}
+            if any(changes) or keys:
+                for place, changed in zip((0, 3), changes, strict=True):
+                    real[place] = real[place] & ~changed | now[place] & changed
+                for key, new in keys.items():
+                    real[6][key] = new
+                termios.tcsetattr(self.target, termios.TCSANOW, real)
 
     def copy_window(self) -> None:
         with contextlib.suppress(OSError):

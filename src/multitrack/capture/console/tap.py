@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import termios
@@ -346,6 +347,9 @@ def _pseudo_terminal(fd: int) -> tuple[int, int]:
     try:
         modes = termios.tcgetattr(fd)
         modes[1] &= ~termios.OPOST
+        if pump.PACKETS:
+            modes[3] |= pump.EXTPROC
+            fcntl.ioctl(source, termios.TIOCPKT, struct.pack("i", 1))
         termios.tcsetattr(sink, termios.TCSANOW, modes)
         fcntl.ioctl(sink, termios.TIOCSWINSZ, fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
     except (OSError, termios.error) as error:
