@@ -23,7 +23,7 @@ from multitrack.records import (
     PackageSource,
     Submodule,
 )
-from multitrack.reproduction.command import command_of
+from multitrack.reproduction.command import command_of, launched
 from multitrack.reproduction.data import Restoration
 from multitrack.reproduction.environment import BuildError, build, installed
 from multitrack.reproduction.execute import variables_for
@@ -97,6 +97,15 @@ def test_what_cannot_be_started_says_why(recorded: CodeVersion | None, text: str
     command, missing = command_of(recorded, Path("/new"), Path("/p"), [])
     assert command is None
     assert text in missing[0].text
+
+
+def test_a_launcher_is_told() -> None:
+    assert launched(None) is None
+    assert launched(Environment(time=1, scheduler={"WORLD_SIZE": "1"})) is None
+    told = launched(Environment(time=1, scheduler={"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}))
+    assert told is not None
+    assert "Slurm started 8 processes" in told.text
+    assert not told.blocks
 
 
 def test_variables_that_say_how_are_set_again_and_those_that_say_where_are_not() -> None:
@@ -223,6 +232,16 @@ def test_what_is_missing_is_named(repository: tuple[Path, str], tmp_path: Path) 
         tree.mkdir()
         done = restore_code(recorded, kept.artifacts, kept.contents.__getitem__, tree, tmp_path)
         assert [text in one.text for one in done.shortfalls] == [True], (text, done.shortfalls)
+
+
+def test_the_cells_of_a_notebook_are_laid_beside_the_code(repository: tuple[Path, str], tmp_path: Path) -> None:
+    folder, at = repository
+    (tree := tmp_path / "tree").mkdir()
+    recorded = code(commit=at, root=str(folder), notebook=ArtifactRef(name="code/notebook.ipynb", sha256="0" * 64), entry_kind="notebook")
+    done = restore_code(recorded, {}, {"code/notebook.ipynb": b"{}"}.__getitem__, tree, tmp_path)
+    assert done.shortfalls == []
+    assert (tree / "executed-cells.ipynb").read_bytes() == b"{}"
+    assert git(tree, "status", "--short") == ""
 
 
 def test_submodules_are_restored_with_their_changes(repository: tuple[Path, str], tmp_path: Path) -> None:

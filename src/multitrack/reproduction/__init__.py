@@ -23,7 +23,7 @@ from ..data.record import project_root
 from ..errors import ConfigError
 from ..messages import say
 from ..records import now
-from .command import command_of
+from .command import command_of, launched
 from .data import Restoration, RestoredData
 from .environment import BuildError, Built, build, find_installer, use_current
 from .execute import choose, execute, variables_for
@@ -129,7 +129,7 @@ def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Opt
     prefix = view.environment.prefix if view.environment is not None else None
     moves = [*data.moves, *([(prefix, str(built.prefix))] if prefix else []), *([(root, str(tree))] if root else [])]
     report.command, missing = command_of(code, tree, built.python, moves)
-    report.shortfalls += missing
+    report.shortfalls += [*missing, *([told] if (told := launched(view.environment)) else [])]
     if report.command is not None:
         unknown = [one.name for one in report.command.masked if one.name not in options.secrets]
         report.shortfalls += [

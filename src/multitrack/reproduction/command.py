@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..masking import MASKED
-from ..records import CodeVersion
+from ..records import CodeVersion, Environment
 from .moving import Moves, moved
 from .shortfall import Shortfall
 
@@ -85,6 +85,20 @@ _HOW = {
     "interactive": "made at an interactive prompt",
     "stdin": "a program that came from standard input",
 }
+
+
+def launched(environment: Environment | None) -> Shortfall | None:
+    """Return that a launcher started several processes, of one of which the command was recorded; None where none did."""
+    scheduler = environment.scheduler if environment is not None else {}
+    for name, launcher in _SIZES.items():
+        size = str(scheduler.get(name, ""))
+        if size.isdecimal() and int(size) > 1:
+            text = f"{launcher} started {size} processes; this is the command of one of them, to be started by {launcher} again"
+            return Shortfall("command", text, blocks=False)
+    return None
+
+
+_SIZES = {"WORLD_SIZE": "torchrun", "SLURM_NTASKS": "Slurm", "OMPI_COMM_WORLD_SIZE": "MPI", "PMI_SIZE": "MPI"}
 
 
 def _folder_of(code: CodeVersion, tree: Path) -> Path:

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..records import Artifact, CodeVersion, Submodule
+from ..records import Artifact, ArtifactRef, CodeVersion, Submodule
 from ..repositories import CodeFile, Contents, GitError, diff_bytes, files_of, find_objects, git
 from .shortfall import Shortfall
+
+CELLS = "executed-cells.ipynb"
+"""The notebook of what was executed, beside the code."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ def restore_code(code: CodeVersion | None, artifacts: Mapping[str, Artifact], co
     _write_files(result, code, artifacts, contents, tree)
     if code.vcs is None and not code.modules and not code.untracked:
         result.miss("it was in no repository, and no files of it were kept")
+    if code.notebook is not None:
+        _write_cells(result, code.notebook, contents, tree)
     for omission in code.omitted:
         result.miss(f"{omission.name} was not kept: {omission.reason}")
     return result
@@ -168,6 +173,18 @@ def _write_files(result: RestoredCode, code: CodeVersion, artifacts: Mapping[str
     if written:
         what = "git did not track" if code.vcs == "git" else "were kept"
         result.done.append(f"{written:,} file{'' if written == 1 else 's'} that {what}")
+
+
+def _write_cells(result: RestoredCode, notebook: ArtifactRef, contents: Contents, tree: Path) -> None:
+    place = tree / CELLS
+    try:
+        content = contents(notebook.name)
+        if not place.exists():
+            place.write_bytes(content)
+            exclude(tree, [CELLS])
+            result.done.append(f"the cells that were executed, in {CELLS}")
+    except Exception as error:  # noqa: BLE001 - as above
+        result.miss(f"{notebook.name}: {type(error).__name__}: {error}")
 
 
 def _write(tree: Path, file: CodeFile, content: bytes) -> None:
