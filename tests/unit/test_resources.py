@@ -25,7 +25,9 @@ from multitrack.journal.locks import is_locked
 from multitrack.journal.write import JournalWriter
 from multitrack.masking import Mask
 from multitrack.messages import host_name
-from multitrack.records import Metrics, Record, RunStarted
+from multitrack.records import MetricDefinition, Metrics, Record, RunStarted
+from multitrack.state import fold, last_values
+from multitrack.summary import read_summary
 from support.nvml import Board, library
 
 BUSY = "import time\nend = time.time() + {}\nwhile time.time() < end: pass\n"
@@ -295,6 +297,25 @@ run.finish()
     of_child = [path.read_text() for path in folder.records.glob("*.jsonl") if '"child"' in path.read_text()]
     assert len(of_child) == 1
     assert "system/" not in of_child[0]
+
+
+def test_what_was_used_is_no_result_unless_it_is_defined(tmp_path: Path) -> None:
+    folder = Run(tmp_path).folder
+    records: list[Record] = [
+        RunStarted(time=0, id=folder.id, project="p"),
+        Metrics(time=1, values={"loss": 0.5}),
+        Metrics(time=2, values={"system/process_count": 4, "system/process_memory_usage_megabytes": 9}, source="system"),
+        Metrics(time=3, values={"system/process_count": 2, "system/process_memory_usage_megabytes": 1}, source="system"),
+        MetricDefinition(time=4, name="system/process_memory_usage_megabytes", summary="max"),
+    ]
+    writer = JournalWriter(folder)
+    for record in records:
+        writer.append(record)
+    writer.close()
+    expected = {"loss": 0.5, "system/process_memory_usage_megabytes": 9}
+    assert last_values(fold(records)) == expected
+    assert read_summary(folder)["summary"] == expected
+    assert read_summary(folder)["metrics"]["system/process_count"] == 2
 
 
 # -- several processes in one run
