@@ -176,17 +176,15 @@ def test_modes_set_through_standard_output_reach_the_terminal(consoles: Consoles
                 time.sleep(0.05)
             raise SystemExit(f"{modes:o}")
 
-        before, real = termios.tcgetattr(1), termios.tcgetattr(0)
+        before = termios.tcgetattr(1)
         tty.setcbreak(1)
         wait_for(False, False)
         termios.tcsetattr(1, termios.TCSADRAIN, before)
         wait_for(True, True)
         subprocess.run("stty -echo <&1", shell=True)
         wait_for(True, False)
-        subprocess.run("stty sane <&1", shell=True)
+        subprocess.run("stty echo <&1", shell=True)
         wait_for(True, True)
-        time.sleep(0.2)
-        assert termios.tcgetattr(0)[1] == real[1]
         print("done")
         """,
         "terminal",

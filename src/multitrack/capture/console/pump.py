@@ -119,8 +119,6 @@ class Place:
         with contextlib.suppress(OSError, termios.error, IndexError):
             before, self._modes = self._modes, termios.tcgetattr(self.source)
             now, real = self._modes, termios.tcgetattr(self.target)
-            if now[1] & termios.OPOST:  # the real one turns line ends into what it needs, once
-                termios.tcsetattr(self.source, termios.TCSANOW, [now[0], now[1] & ~termios.OPOST, *now[2:]])
             changes = [(before[place] ^ now[place]) & ~(EXTPROC if place == 3 else 0) for place in (0, 3)]
             keys = {key: new for key, (old, new) in enumerate(zip(before[6], now[6], strict=True)) if old != new}
             if any(changes) or keys:
