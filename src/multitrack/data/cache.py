@@ -61,8 +61,10 @@ class HashCache:
     def find(self, stamps: Sequence[Stamp], algorithm: str) -> dict[Stamp, str]:
         """Return the hashes that are known."""
         found: dict[Stamp, str] = {}
+        if not stamps:
+            return found
         with self._open() as base:
-            if base is None or not stamps:
+            if base is None:
                 return found
             today, stale = _today(), []
             for start in range(0, len(stamps), _AT_A_TIME):

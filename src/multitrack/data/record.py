@@ -86,16 +86,16 @@ def combine(given: DataVersion, found: Found) -> DataVersion:
     if found.failure is not None and found.digest is None and given.digest is None:
         omitted.append(Omission(name="digest", reason=found.failure))
     if len(found.files) <= MOST_FILES:
-        fields["files"] = _listed(found.files)
+        fields["files"] = [DataFile(**file._asdict()) for file in _listed(found.files)]
     more: dict[str, Any] = {"columns": list(found.columns), "selected": list(found.selected), "omitted": omitted}
     more["tags"] = {**found.tags, **given.tags}
     return given.model_copy(update={**fields, **more})
 
 
-def _listed(files: Sequence[Entry]) -> list[DataFile]:
+def _listed(files: Sequence[Entry]) -> list[Entry]:
     """Return the files as the record has them: without those that could not be read, which it names elsewhere."""
     read = any(file.digest is not None for file in files)
-    return [DataFile(path=file.path, size=file.size, digest=file.digest) for file in files if file.digest is not None or not read]
+    return [file for file in files if file.digest is not None or not read]
 
 
 def _with_list(recorder: Recorder, record: DataVersion, files: Sequence[Entry]) -> DataVersion:
@@ -109,9 +109,9 @@ def _with_list(recorder: Recorder, record: DataVersion, files: Sequence[Entry]) 
     return record.model_copy(update={"file_list": reference})
 
 
-def write_files(files: Iterable[DataFile]) -> bytes:
+def write_files(files: Iterable[Entry]) -> bytes:
     """Return the content of a list of files: one JSON object a line."""
-    return b"".join(orjson.dumps(to_wire({"path": file.path, "size": file.size, "digest": file.digest})) + b"\n" for file in files)
+    return b"".join(orjson.dumps(to_wire(file._asdict())) + b"\n" for file in files)
 
 
 def read_files(content: bytes) -> list[DataFile]:

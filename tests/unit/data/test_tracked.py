@@ -65,6 +65,17 @@ def test_a_folder_has_the_digest_that_dvc_gives_it(tmp_path: Path) -> None:
     assert folder_digest([Entry("sub/b.csv", 8, MD5), Entry("a.csv", 8, MD5)]) == digest
 
 
+def test_a_folder_that_dvc_itself_recorded(tmp_path: Path) -> None:
+    """What `dvc add d` of DVC 3.67.1 wrote for these files."""
+    for name, content in {"a.csv": "x,y\n1,2\n", "sub/é b.csv": "z", "Z": "q"}.items():
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_text(content)
+    digest = "420c08b4953932e4a6a33acd43f0aebe.dir"
+    (tmp_path / "d.dvc").write_text(f"outs:\n- md5: {digest}\n  size: 10\n  nfiles: 3\n  hash: md5\n  path: d\n")
+    found = describe(tmp_path / "d", tmp_path)
+    assert (found.version, found.omitted) == (f"md5:{digest}", [])
+
+
 LOCK = """
 schema: '2.0'
 stages:
