@@ -110,6 +110,8 @@ def _add_capture(content: Content, entry: Entry) -> None:
     if isinstance(record, CodeVersion):
         content.tags.update(code_tags(record))
         content.documents[names.CODE_FILE] = encode(record, entry.seq)
+        if record.diff:
+            content.documents[names.DIFF_FILE] = diff_text(record.diff)
     elif isinstance(record, DataVersion):
         content.datasets.append(dataset_input(record))
         content.documents[data_file(record)] = encode(record, entry.seq)
@@ -214,6 +216,14 @@ def code_tags(record: CodeVersion) -> dict[str, str]:
 def failure_tag(what: str) -> str:
     """Return the name of the tag that tells what could not be captured. MLflow: letters, digits and `_ - . : / ` up to 250 of them."""
     return names.TAG_CAPTURE_FAILED + _BAD_IN_TAGS.sub("_", what)[:_FAILURE_LENGTH]
+
+
+def diff_text(diff: str) -> bytes:
+    """Return a diff as a file: byte for byte where it was captured here, where lone surrogates stand for bytes that are no UTF-8."""
+    try:
+        return diff.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return diff.encode("utf-8", "replace")
 
 
 def error_tag(error: str) -> str:

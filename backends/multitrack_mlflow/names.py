@@ -12,6 +12,7 @@
 | .tags | tags, as they are, `mlflow.*` ones without a row in this table included |
 | CodeVersion .commit .branch .remote .entry_point | tags `mlflow.source.git.commit`, `.branch`, `.repoURL`, `mlflow.source.name` |
 | CodeVersion, all | artifact `multitrack/code.json` (the record's fields, as the journal has them) |
+| CodeVersion .diff | for people, artifact `multitrack/diff.patch` as well |
 | DataVersion | a dataset input; its role is the input tag `mlflow.data.context` |
 | DataVersion, all | artifact `multitrack/data/<n>.json`, n = first 8 hexadecimal digits of SHA-256 of name, role and digest |
 | Hyperparameters | params |
@@ -22,7 +23,7 @@
 | Artifact `media/images/...`, PNG or WebP | artifact `images/...` and a small version, see `display`; tag `mlflow.loggedImages` |
 | Artifact `media/tables/...` | artifact of the same name, listed in the tag `mlflow.loggedArtifacts` |
 | Model | a logged model; its own tag `multitrack.model_id` holds the record's id; its files are the logged model's artifacts |
-| LogLines | artifacts `multitrack/console/<batch number, 8 digits>.log`, a line each: ISO time, stream (`stderr[rank 3]`: with its label), text |
+| LogLines | artifacts `multitrack/console/<batch, 8 digits>.log`, a line each: ISO time, stream (`stderr[rank 3]`: with its label), text |
 | CaptureFailed | tag `multitrack.capture_failed.WHAT`, its value the error |
 | RunFinished | status, end time; .error as tag `multitrack.error` |
 | RunUpdated.deleted | the run's lifecycle stage |
@@ -67,6 +68,7 @@ SYSTEM_METRICS = "system/"
 SUMMARY_METRICS = "_summary/"
 
 CODE_FILE = "multitrack/code.json"
+DIFF_FILE = "multitrack/diff.patch"
 DATA_FILES = "multitrack/data/"
 ENVIRONMENT_FILES = "multitrack/environment/"
 REQUIREMENTS_FILE = "multitrack/requirements.txt"

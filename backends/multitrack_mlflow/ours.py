@@ -33,7 +33,7 @@ class Documents:
     def __init__(self, files: Iterable[str], read: Callable[[str], bytes]) -> None:
         self._files = sorted(files)
         self._read = read
-        self.consumed = {names.REQUIREMENTS_FILE}
+        self.consumed = {names.REQUIREMENTS_FILE, names.DIFF_FILE}  # what is made from a record, for people
 
     def code(self) -> CodeVersion | None:
         """Return the code version."""

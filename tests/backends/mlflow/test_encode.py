@@ -257,3 +257,9 @@ def test_calls_hold_everything_once_within_mlflows_limits(metrics: int, params: 
         assert 0 < len(some_points) + len(some_params) + len(some_tags) <= 1000
         assert len(some_params) <= 100
         assert len(some_tags) <= 100
+
+
+def test_a_diff_is_a_file_for_people() -> None:
+    assert content_of(CodeVersion(time=T, diff="-\udcff\n+é\n")).documents["multitrack/diff.patch"] == b"-\xff\n+\xc3\xa9\n"
+    assert content_of(CodeVersion(time=T, diff="\ud800")).documents["multitrack/diff.patch"] == b"?"
+    assert "multitrack/diff.patch" not in content_of(CodeVersion(time=T)).documents
