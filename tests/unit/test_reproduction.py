@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,23 @@ def test_masked_arguments_have_names_and_are_filled_in() -> None:
     assert [one.name for one in command.masked] == ["token", "api-key", "key", "argument 6"]
     filled = command.filled_in({"token": "a", "api-key": "b", "argument 6": "c"})
     assert filled.arguments[2:] == ("--token", "a", "--api-key=b", "key=***", "https://c@host/x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "argument", "now"),
+    [
+        ({"entry_kind": "program", "entry_point": "train-it"}, "/somewhere/bin/train-it", "/new/.venv/bin/train-it"),
+        ({"entry_kind": "program", "entry_point": "train-it"}, "../env/bin/train-it", "/new/.venv/bin/train-it"),
+        ({"entry_kind": "script", "entry_point": "/other/t.py", "working_dir": "sub"}, "../../other/t.py", "/new/t.py"),
+        ({"entry_kind": "script", "entry_point": "t.py"}, "t.py", "t.py"),
+    ],
+)
+def test_programs_and_scripts_from_elsewhere(fields: dict[str, Any], argument: str, now: str) -> None:
+    modules = [ArtifactRef(name="code/modules/t.py", sha256="0" * 64)]
+    recorded = code(command=["python", argument, "--x"], modules=modules, **fields)
+    command, _ = command_of(recorded, Path("/new"), Path("/new/.venv/bin/python"), [])
+    assert command is not None
+    assert command.arguments[1:] == (now, "--x")
 
 
 @pytest.mark.parametrize(
@@ -368,11 +386,11 @@ class FakeIndex:
         (prefix / "lib" / "python3" / "site-packages").mkdir(parents=True)
         (prefix / "pyvenv.cfg").write_text(f"home = /x\nversion_info = {version}.final.0\n")
 
-    def install(self, python: Path, lines: Sequence[str], *, builds: bool) -> None:
-        self.calls.append(list(lines))
+    def install(self, python: Path, lines: Sequence[str], *, builds: bool, dry: bool = False) -> None:
+        self.calls.append(["dry", *lines] if dry else list(lines))
         if missing := [line for line in lines if line not in self.there]:
             raise BuildError(f"no {missing[0]}")
-        for line in lines:
+        for line in () if dry else lines:
             name, _, version = line.partition("==")
             folder = python.parents[1] / "lib" / "python3" / "site-packages" / f"{name}-{version}.dist-info"
             folder.mkdir()
@@ -401,8 +419,28 @@ def test_nothing_is_built_unless_that_is_allowed(tmp_path: Path) -> None:
     recorded = environment({"a": "1", "b": "1", "c": "1", "d": "1"}, sources={k: v.model_dump() for k, v in sources.items()})
     index = FakeIndex("d==1")
     built = build(recorded, tmp_path / "env", tmp_path, None, builds=False, installer=index)
-    assert index.calls == [["d==1"]]
+    assert index.calls == [["dry", "d==1"], ["d==1"]]
     assert [(one.text.split()[0], one.blocks) for one in built.shortfalls] == [("a", False), ("b", False), ("c", False)]
+
+
+def test_a_record_cannot_hand_options_to_an_installer(tmp_path: Path) -> None:
+    index = FakeIndex("good==1")
+    names = {"--index-url=http://x": "1", "a": "1\n-e git+https://x", "good": "1", "b": "1 --global-option=x"}
+    recorded = environment(names, python="/tmp/evil/python", sources={"a c": {"kind": "archive", "url": "https://x/y.whl"}})
+    made: list[str] = []
+    index.create = lambda prefix, version: (made.append(version), FakeIndex.create(index, prefix, version))[0]  # type: ignore[method-assign]
+    built = build(recorded, tmp_path / "env", tmp_path, None, builds=True, installer=index)
+    assert index.calls == [["good==1"]]
+    assert made == [".".join(map(str, sys.version_info[:3]))]
+    named = [one.text.split()[0] for one in built.shortfalls if one.blocks and not one.text.startswith("Python")]
+    assert sorted(named) == ["--index-url=http://x", "a", "b"]
+
+
+def test_without_builds_an_installer_is_started_once(tmp_path: Path) -> None:
+    index = FakeIndex("a==1", "c==1")
+    built = build(environment({"a": "1", "b": "1", "c": "1"}), tmp_path / "env", tmp_path, None, builds=False, installer=index)
+    assert [call for call in index.calls if call[0] != "dry"] == [["a==1", "c==1"]]
+    assert [one.text for one in built.shortfalls] == ["b 1 is not there: no b==1"]
 
 
 def test_a_folder_that_is_gone_and_another_python_are_told(tmp_path: Path) -> None:

@@ -76,8 +76,20 @@ def command_of(code: CodeVersion | None, tree: Path, python: Path, moves: Moves)
     kind = code.entry_kind
     if kind in ("notebook", "interactive", "stdin"):
         return None, [Shortfall("command", f"the run was {_HOW[kind]}: there is no command to run")]
-    arguments = [str(python), *(moved(argument, moves) for argument in code.command[1:])]
+    arguments = [str(python), *(_argument(code, argument, tree, python, moves) for argument in code.command[1:])]
     return Command(tuple(arguments), _folder_of(code, tree)), []
+
+
+def _argument(code: CodeVersion, argument: str, tree: Path, python: Path, moves: Moves) -> str:
+    """Return an argument as it is now: an installed program is the new environment's, a script from elsewhere was kept in the tree."""
+    entry = code.entry_point or ""
+    if code.entry_kind == "program" and not argument.startswith("-") and Path(argument).name == entry:
+        return str(python.parent / entry)
+    if code.entry_kind == "script" and Path(entry).is_absolute():
+        then = Path(code.root or "/", code.working_dir or ".", argument)
+        if os.path.normpath(then) == os.path.normpath(entry) and any(Path(ref.name).name == Path(entry).name for ref in code.modules):
+            return str(tree / Path(entry).name)
+    return moved(argument, moves)
 
 
 _HOW = {

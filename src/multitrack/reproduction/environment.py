@@ -61,8 +61,15 @@ class Installer(Protocol):
         """Make an environment of a Python version, such as `3.11.7`, or of the nearest one there is. Raises BuildError."""
         ...
 
-    def install(self, python: Path, lines: Sequence[str], *, builds: bool) -> None:
-        """Install requirements, all or none, without what they need. `builds`: code may be run to build them. Raises BuildError."""
+    def install(self, python: Path, lines: Sequence[str], *, builds: bool, dry: bool = False) -> None:
+        """Install requirements, all or none, without what they need. Raises BuildError.
+
+        Args:
+            python: the environment's.
+            lines: as pip reads them.
+            builds: whether code may be run to build them.
+            dry: only find out whether they could be.
+        """
         ...
 
 
@@ -95,15 +102,17 @@ def build(environment: Environment, prefix: Path, tree: Path, root: str | None, 
     Raises:
         BuildError: there is no environment at all.
     """
-    version = environment.python or ".".join(map(str, sys.version_info[:3]))
+    version = environment.python or ""
+    if not re.fullmatch(r"3\.\d+(\.\d+)?", version):  # it is handed to a program; a path would be run
+        version = ".".join(map(str, sys.version_info[:3]))
     say(f"building Python {version} with {len(environment.packages):,} packages by {installer.name}; it may take minutes")
     installer.create(prefix, version)
     (prefix / ".gitignore").write_text("*\n", encoding="utf-8")
     built = Built(prefix / "bin" / "python", prefix)
     if environment.prefix_kind == "conda":
         built.miss("it was a conda environment; of what is in it, the Python packages alone are installed", blocks=False)
-    ready, unbuilt = _split(environment, builds=builds)
-    failures = dict.fromkeys(unbuilt, _HAS_TO_BE_BUILT)
+    failures: dict[str, str] = {}
+    ready = _split(environment, failures, builds=builds)
     _install(installer, built.python, ready, failures, builds=builds)
     with tempfile.TemporaryDirectory(prefix="multitrack-build-") as scratch:
         folders = _Folders(installer, built, tree, root, Path(scratch))
@@ -120,31 +129,57 @@ def build(environment: Environment, prefix: Path, tree: Path, root: str | None, 
 # -- what is installed from an index or a repository ------------------------------------------------------------------
 
 
-def _split(environment: Environment, *, builds: bool) -> tuple[list[str], list[str]]:
-    """Return the lines to install, and the names of those that would have to be built, where nothing may be."""
-    ready: list[str] = []
-    unbuilt: list[str] = []
+def _split(environment: Environment, failures: dict[str, str], *, builds: bool) -> list[str]:
+    """Return the lines to install; of the others, say in `failures` why not."""
+    ready = []
     for line in requirements(environment):
-        name = re.split(r"[=\s@]", line, maxsplit=1)[0]
-        source = environment.sources.get(name)
-        is_source = source is not None and (source.kind == "vcs" or not source.url.split("#")[0].endswith(".whl"))
-        (unbuilt if is_source and not builds else ready).append(name if is_source and not builds else line)
-    return ready, unbuilt
+        name, place = _name_of(line), line.partition(" @ ")[2]
+        if not _LINE.fullmatch(line):
+            failures[name] = "its name, version or source is none that an installer can be given"
+        elif place and not builds and not place.partition("#")[0].endswith(".whl"):
+            failures[name] = _HAS_TO_BE_BUILT
+        else:
+            ready.append(line)
+    return ready
+
+
+_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[A-Za-z0-9][A-Za-z0-9.!+_-]*| @ [a-z][a-z0-9+.-]*://[^\s]+)")
+"""What is handed on: records are other people's, and a line of a requirements file may hold options."""
+
+
+def _name_of(line: str) -> str:
+    return re.split(r"[=\s@]", line, maxsplit=1)[0]
 
 
 def _install(installer: Installer, python: Path, lines: Sequence[str], failures: dict[str, str], *, builds: bool) -> None:
-    """Install what can be; of what cannot, say why. Halves are tried until those are found that fail."""
+    """Install what can be; of what cannot, say why.
+
+    Where nothing may be built, all of it is installed in one go, once it is known what can be: an installer that is started again runs
+    in an environment that holds other people's start-up files by then.
+    """
+    if builds:
+        _try(installer, python, lines, failures, builds=True, dry=False)
+    elif possible := _try(installer, python, lines, failures, builds=False, dry=True):
+        try:
+            installer.install(python, possible, builds=False)
+        except BuildError as error:
+            failures.update(dict.fromkeys(map(_name_of, possible), str(error)))
+
+
+def _try(installer: Installer, python: Path, lines: Sequence[str], failures: dict[str, str], *, builds: bool, dry: bool) -> list[str]:
+    """Return the lines that can be installed. Halves are tried until those are found that cannot."""
     if not lines:
-        return
+        return []
     try:
-        installer.install(python, lines, builds=builds)
+        installer.install(python, lines, builds=builds, dry=dry)
     except BuildError as error:
         if len(lines) == 1:
-            failures[re.split(r"[=\s@]", lines[0], maxsplit=1)[0]] = str(error)
-            return
+            failures[_name_of(lines[0])] = str(error)
+            return []
         middle = len(lines) // 2
-        _install(installer, python, lines[:middle], failures, builds=builds)
-        _install(installer, python, lines[middle:], failures, builds=builds)
+        parts = (lines[:middle], lines[middle:])
+        return [line for part in parts for line in _try(installer, python, part, failures, builds=builds, dry=dry)]
+    return list(lines)
 
 
 # -- what was installed from a folder ---------------------------------------------------------------------------------
@@ -275,9 +310,10 @@ class Uv:
             else:
                 return
 
-    def install(self, python: Path, lines: Sequence[str], *, builds: bool) -> None:
+    def install(self, python: Path, lines: Sequence[str], *, builds: bool, dry: bool = False) -> None:
         """As `Installer.install`."""
         options = [] if builds else ["--no-build"]
+        options += ["--dry-run"] if dry else []
         with _requirements_file(lines) as file:
             _run(["uv", "pip", "install", "--quiet", "--python", str(python), "--no-deps", *options, "-r", file.name])
 
@@ -295,9 +331,10 @@ class Pip:
             raise BuildError(f"there is no Python {minor} on the PATH; uv, which fetches it, would do: https://docs.astral.sh/uv")
         _run([python, "-m", "venv", str(prefix)])
 
-    def install(self, python: Path, lines: Sequence[str], *, builds: bool) -> None:
+    def install(self, python: Path, lines: Sequence[str], *, builds: bool, dry: bool = False) -> None:
         """As `Installer.install`."""
         options = [] if builds else ["--only-binary=:all:"]
+        options += ["--dry-run"] if dry else []
         with _requirements_file(lines) as file:
             _run([str(python), "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", *options, "-r", file.name])
 
