@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from .cache import HashCache, Stamp
@@ -15,6 +16,8 @@ from .progress import ReadingProgress
 
 _PIECE = 1 << 20
 _TRIES = 2
+_TASK_FILES, _TASK_SIZE = 256, 4 << 20
+"""Of one task for a thread: as many files, or as many bytes."""
 
 
 class LocalFile(NamedTuple):
@@ -51,22 +54,24 @@ def hash_files(
         pointers: whether a Git LFS pointer counts as the file that it stands for.
     """
     with ThreadPoolExecutor(cores(), thread_name_prefix="multitrack-hash") as pool:
-        stamps = list(pool.map(_stamp, files, chunksize=256))
+        # A task for each of a hundred thousand small files would cost more than hashing them.
+        stamps = [stamp for some in pool.map(_stamp_all, _parts(files)) for stamp in some]
         # What is as small as a pointer is read in any case: that takes no longer than to ask.
         known = cache.find([it for it in stamps if isinstance(it, Stamp) and it.size > POINTER_SIZE], algorithm)
-        progress.expect(sum(_size(it) for it in stamps if it not in known))
-        reader = _Reader(algorithm, progress, known, pointers=pointers)
+        reader = _Reader(algorithm, progress, pointers=pointers)
+        done = {place: hashed for place, hashed in enumerate(map(_without_reading, files, stamps, repeat(known))) if hashed is not None}
+        todo = [(place, stamp) for place, stamp in enumerate(stamps) if place not in done and isinstance(stamp, Stamp)]
+        progress.expect(sum(stamp.size for _, stamp in todo))
         try:
-            # The largest ones first, or one of them may be left to one thread at the end.
-            order = sorted(range(len(files)), key=lambda place: -_size(stamps[place]))
-            done = dict(zip(order, pool.map(lambda place: reader.hash(files[place], stamps[place]), order), strict=True))
-            return [done[place] for place in range(len(files))]
+            for some in pool.map(lambda task: [(place, reader.hash(files[place], stamp)) for place, stamp in task], _tasks(todo)):
+                done.update(some)
         except BaseException:  # Ctrl-C
             progress.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
             cache.keep({stamp: digest for stamp, digest in reader.fresh.items() if stamp.size > POINTER_SIZE}, algorithm)
+    return [done[place] for place in range(len(files))]
 
 
 def hash_stream(stream: Any, digest: Any, progress: ReadingProgress, most: int | None = None) -> int:
@@ -84,7 +89,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _parts(files: Sequence[LocalFile]) -> Iterator[Sequence[LocalFile]]:
+    for start in range(0, len(files), _TASK_FILES):
+        yield files[start : start + _TASK_FILES]
+
+
+def _tasks(todo: list[tuple[int, Stamp]]) -> Iterator[list[tuple[int, Stamp]]]:
+    """Yield what one thread is to read at a time: a large file, or many small ones. The largest ones first, or one of them may be left to
+    one thread at the end.
+    """
+    task: list[tuple[int, Stamp]] = []
+    size = 0
+    for item in sorted(todo, key=lambda item: -item[1].size):
+        if task and (size + item[1].size > _TASK_SIZE or len(task) == _TASK_FILES):
+            yield task
+            task, size = [], 0
+        task.append(item)
+        size += item[1].size
+    if task:
+        yield task
+
+
+def _stamp_all(files: Sequence[LocalFile]) -> list[Stamp | str]:
+    return [_stamp(file) for file in files]
+
+
 def _stamp(file: LocalFile) -> Stamp | str:
+    """Return by what a file is known again, or why it cannot be read."""
     try:
         status = os.stat(file.file)  # noqa: PTH116 - a Path for each of millions costs more than the call
     except OSError as error:
@@ -92,27 +123,25 @@ def _stamp(file: LocalFile) -> Stamp | str:
     return Stamp.of(file.file, status) if stat.S_ISREG(status.st_mode) else "it is no file any more"
 
 
-def _size(stamp: Stamp | str) -> int:
-    return stamp.size if isinstance(stamp, Stamp) else 0
+def _without_reading(file: LocalFile, stamp: Stamp | str, known: Mapping[Stamp, str]) -> HashedFile | None:
+    if isinstance(stamp, str):
+        return HashedFile(file.path, 0, None, stamp)
+    digest = known.get(stamp)
+    return None if digest is None else HashedFile(file.path, stamp.size, digest)
 
 
 class _Reader:
     """Hashes files, several at a time."""
 
-    def __init__(self, algorithm: str, progress: ReadingProgress, known: Mapping[Stamp, str], *, pointers: bool) -> None:
+    def __init__(self, algorithm: str, progress: ReadingProgress, *, pointers: bool) -> None:
         self._algorithm = algorithm
         self._progress = progress
-        self._known = known
         self._pointers = pointers
         self.fresh: dict[Stamp, str] = {}
         """What was hashed, and did not change meanwhile."""
 
-    def hash(self, file: LocalFile, stamp: Stamp | str) -> HashedFile:
+    def hash(self, file: LocalFile, stamp: Stamp) -> HashedFile:
         """Hash a file as it is when nobody writes to it; of one that changes again and again, what was read last, with a word on that."""
-        if isinstance(stamp, str):
-            return HashedFile(file.path, 0, None, stamp)
-        if stamp in self._known:
-            return HashedFile(file.path, stamp.size, self._known[stamp])
         for _ in range(_TRIES):
             try:
                 stamp = Stamp.of(file.file, os.stat(file.file))  # noqa: PTH116

@@ -233,7 +233,7 @@ def test_a_large_sparse_file_takes_little_memory(tmp_path: Path) -> None:
 
 
 def test_several_threads_read(tmp_path: Path, inquiry: Inquiry, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write(tmp_path / "d", {f"{number}": bytes([number]) * 2000 for number in range(8)})
+    folder = write(tmp_path / "d", {f"{number}": bytes([number]) * (3 << 20) for number in range(8)})
     meeting = threading.Barrier(2, timeout=20)
     begun = count()
     read = hashing._Reader._read
