@@ -159,7 +159,7 @@ def test_a_child_leaves_its_parent_open_and_gives_way_to_it(scripts: Scripts) ->
 def test_a_run_that_cannot_start_leaves_the_one_before_alone(scripts: Scripts) -> None:
     ended = scripts.run("""
         run = mt.init("p", "one", capture=QUICK)
-        for wrong in ({"params": {"f": object()}}, {"tags": "base"}, {"backends": "mlfow"}, {"id": "x"}, {"parent": 3}, {"notes": 3}):
+        for wrong in ({"params": 5}, {"tags": "base"}, {"backends": "mlfow"}, {"id": "x"}, {"parent": 3}, {"notes": 3}):
             try:
                 mt.init("p", "two", **wrong)
             except (mt.ConfigError, TypeError) as error:
