@@ -198,3 +198,18 @@ def test_the_command_shows_what_differs(tmp_path: Path, monkeypatch: pytest.Monk
 def test_absent_values_survive_json() -> None:
     found = compare(state_of(params={"a": 1}), state_of(params={}))
     assert found.to_json()["params"] == [{"name": "a", "values": [1, {"$": "absent"}]}]
+
+
+def test_where_the_same_data_and_the_interpreter_lay_is_no_difference() -> None:
+    def made(place: str, digest: str) -> RunState:
+        data = DataVersion(time=1, name="d", digest=digest, uri=f"file://{place}/d", size=1500)
+        code = CodeVersion(time=1, command=[f"{place}/python", "train.py"])
+        return state_of(data={("d", None, digest): data}, code=code)
+
+    assert compare(made("/a", "1"), made("/b", "1")).empty
+    assert [row.name for row in compare(made("/a", "1"), made("/b", "2")).data] == ["d digest", "d uri"]
+
+
+def test_sizes_are_shown_for_people() -> None:
+    states = [state_of(environments={None: Environment(time=1, memory=size)}) for size in (10**9, 2 * 10**9)]
+    assert "  memory  1.0 GB  2.0 GB" in list(show_comparison(compare(*states)))

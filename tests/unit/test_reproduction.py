@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_the_command_is_run_by_the_new_interpreter_where_the_code_is_now() -> No
     assert command is not None
     assert command.arguments == ("/new/.venv/bin/python", "-u", "/new/run/train.py", "--out", "/tmp/x")
     assert command.folder == Path("/new/run")
+    assert str(replace(command, variables=(("A", "b c"),))).startswith("cd /new/run && A='b c' /new/.venv")
     assert str(command) == "cd /new/run && /new/.venv/bin/python -u /new/run/train.py --out /tmp/x"
 
 
@@ -136,6 +138,7 @@ def test_variables_that_say_how_are_set_again_and_those_that_say_where_are_not()
             "SLURM_JOB_ID": "1",
             "DATA": "/old/data",
             "PATH": "/p",
+            "KEY": "***",
         },
     )
     user = {"PATH": "/bin", "MULTITRACK_RUN_ID": "x", "PYTHONPATH": "/mine", "CUDA_VISIBLE_DEVICES": "0"}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..sheet import size_text
 from .rows import ABSENT, Row
 from .runs import Comparison, MetricRow, Subject
 
@@ -53,7 +54,12 @@ def _legend(subjects: Sequence[Subject]) -> Iterator[str]:
 
 def _section(title: str, labels: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     if rows:
-        yield from _table(title, labels, [(row.name, [show_cell(value) for value in row.values]) for row in rows])
+        yield from _table(title, labels, [(row.name, [_cell_of(row, value) for value in row.values]) for row in rows])
+
+
+def _cell_of(row: Row, value: Any) -> str:
+    is_size = isinstance(value, int) and (row.name.startswith("memory") or row.name.endswith(" size"))
+    return (size_text(value) or "") if is_size else show_cell(value)
 
 
 def _metrics(labels: Sequence[str], rows: Sequence[MetricRow]) -> Iterator[str]:

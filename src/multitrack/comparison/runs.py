@@ -122,8 +122,8 @@ def compare_runs(
     return Comparison(
         subjects=tuple(subjects),
         life=differing([_life(state) for state in states]),
-        code=differing([fields_of(state.code, _CODE_FIELDS.__contains__) for state in states]),
-        data=differing([_data(state) for state in states]),
+        code=differing([_code(state) for state in states]),
+        data=_without_places(differing([_data(state) for state in states])),
         params=different_params,
         software=differing([fields_of(environment, _SOFTWARE.__contains__) for environment in environments]),
         packages=different_packages,
@@ -147,6 +147,20 @@ def _life(state: RunState) -> dict[str, Any]:
 def _environment(state: RunState) -> Environment | None:
     """Return the first node's, which leads the run."""
     return next(iter(state.environments.values()), None)
+
+
+def _code(state: RunState) -> dict[str, Any]:
+    """Return what is told of the code; which interpreter started it is no part of that."""
+    found = fields_of(state.code, _CODE_FIELDS.__contains__)
+    if len(command := found.get("command", [])) > 1:
+        found["command"] = command[1:]
+    return found
+
+
+def _without_places(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows without those that tell where data lay that is the same."""
+    changed = {row.name.removesuffix(" digest") for row in rows if row.name.endswith(" digest")}
+    return tuple(row for row in rows if not row.name.endswith(" uri") or row.name.removesuffix(" uri") in changed)
 
 
 def _packages(environment: Environment | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +26,7 @@ from ..records import now
 from .command import command_of, launched
 from .data import Restoration, RestoredData
 from .environment import BuildError, Built, build, find_installer, use_current
-from .execute import choose, execute, variables_for
+from .execute import choose, execute, recorded_variables, variables_for
 from .moving import Moves
 from .outcome import compare_outcome
 from .report import ReproductionReport
@@ -131,6 +131,9 @@ def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Opt
     report.command, missing = command_of(code, tree, built.python, moves)
     report.shortfalls += [*missing, *([told] if (told := launched(view.environment)) else [])]
     if report.command is not None:
+        variables = recorded_variables(view.environment, moves)
+        unset = tuple((name, value) for name, value in variables.items() if os.environ.get(name) != value)
+        report.command = replace(report.command, variables=unset)
         unknown = [one.name for one in report.command.masked if one.name not in options.secrets]
         report.shortfalls += [
             Shortfall("command", f"{name} was not recorded, since it is a credential: --secret {name}=VARIABLE takes it from a variable")
@@ -182,6 +185,8 @@ def _run(report: ReproductionReport, view: RunView, place: tuple[Built, Moves], 
 
     if (command := report.command) is None:
         return
+    if command.folder.is_relative_to(report.folder):  # git keeps no empty folders
+        command.folder.mkdir(parents=True, exist_ok=True)
     if not command.folder.is_dir():
         report.failure = f"nothing was run: there is no folder {command.folder}"
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..masking import MASKED
@@ -31,6 +31,8 @@ class Command:
     arguments: tuple[str, ...]
     """The first one is the interpreter."""
     folder: Path
+    variables: tuple[tuple[str, str], ...] = ()
+    """Those that were recorded and are not set so already."""
 
     @property
     def masked(self) -> tuple[MaskedArgument, ...]:
@@ -47,11 +49,12 @@ class Command:
         for one in self.masked:
             if one.name in secrets:
                 arguments[one.place] = arguments[one.place].replace(MASKED, secrets[one.name])
-        return Command(tuple(arguments), self.folder)
+        return replace(self, arguments=tuple(arguments))
 
     def __str__(self) -> str:
         """Return it as a shell understands it; what was masked stays so."""
-        return f"cd {shlex.quote(str(self.folder))} && {shlex.join(self.arguments)}"
+        variables = "".join(f"{name}={shlex.quote(value)} " for name, value in self.variables)
+        return f"cd {shlex.quote(str(self.folder))} && {variables}{shlex.join(self.arguments)}"
 
 
 def _name_of(arguments: Sequence[str], place: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..config.variables import REPRODUCES
+from ..masking import MASKED
 from ..records import Environment
 from ..state import RunState
 from ..view import RunView
@@ -57,14 +58,22 @@ def variables_for(
         moves: where folders of then are now.
     """
     variables = {name: value for name, value in environ.items() if name not in _LEFT_OUT}
-    for name, value in (environment.variables if environment is not None else {}).items():
-        if name not in _OF_THE_PLACE and name not in _RANKS and not name.startswith(_OF_LAUNCHERS):
-            variables[name] = moved(value, moves)
+    variables |= recorded_variables(environment, moves)
     variables["PATH"] = os.pathsep.join([str(prefix / "bin"), variables.get("PATH", os.defpath)])
     variables["VIRTUAL_ENV"] = str(prefix)
     variables["MULTITRACK_DIR"] = str(store)
     variables[REPRODUCES] = original
     return variables
+
+
+def recorded_variables(environment: Environment | None, moves: Moves) -> dict[str, str]:
+    """Return the recorded variables that say how a command runs, not where; of those that hold a credential nothing is known."""
+    recorded = environment.variables if environment is not None else {}
+    return {
+        name: moved(value, moves)
+        for name, value in recorded.items()
+        if name not in _OF_THE_PLACE and name not in _RANKS and not name.startswith(_OF_LAUNCHERS) and MASKED not in value
+    }
 
 
 def execute(command: Command, variables: Mapping[str, str], *, to_stderr: bool = False) -> int:

@@ -57,6 +57,7 @@ class ReproductionReport:
             "shortfalls": [one.to_json() for one in self.shortfalls],
             "allowed": sorted(self.allowed),
             "command": None if self.command is None else list(self.command.arguments),
+            "variables": None if self.command is None else dict(self.command.variables),
             "working_dir": None if self.command is None else str(self.command.folder),
             "outcome": None if self.outcome is None else self.outcome.to_json(),
             "failure": self.failure,
