@@ -26,6 +26,8 @@ class Listing:
     """The folder that they lie in, or the one file. Absolute."""
     files: list[LocalFile]
     omitted: list[Omission] = field(default_factory=list)
+    unread: list[Omission] = field(default_factory=list)
+    """Folders that cannot be looked into."""
     selected: tuple[str, ...] = ()
     """Which files below `base` were asked for, where not all: names and patterns, relative to it."""
 
@@ -50,7 +52,7 @@ def list_data(place: str) -> Listing:
         listing = _list_matches(place)
     else:
         raise FileNotFoundError(f"there is no file or folder {place!r} (looked for in {Path.cwd()})")
-    if not listing.files and not listing.omitted:
+    if not (listing.files or listing.omitted or listing.unread):
         raise FileNotFoundError(f"{place!r} holds no file (looked for in {Path.cwd()})")
     return listing
 
@@ -81,7 +83,8 @@ def list_selected(base: Path, selected: Sequence[str]) -> Listing:
 def _join(listings: Sequence[Listing], base: Path, selected: Sequence[str]) -> Listing:
     files = sorted({file.file for listing in listings for file in listing.files})
     omitted = [omission for listing in listings for omission in listing.omitted]
-    return Listing(base, [LocalFile(file, _inner(file, base)) for file in files], omitted, tuple(selected))
+    unread = [omission for listing in listings for omission in listing.unread]
+    return Listing(base, [LocalFile(file, _inner(file, base)) for file in files], omitted, unread, tuple(selected))
 
 
 def describe_files(listing: Listing, inquiry: Inquiry) -> Found:
@@ -96,8 +99,8 @@ def describe_files(listing: Listing, inquiry: Inquiry) -> Found:
         source_type="local",
         size=sum(file.size for file in files),
         selected=listing.selected,
-        omitted=[*listing.omitted, *words],
-        failure=_failure(done),
+        omitted=[*listing.omitted, *listing.unread, *words],
+        failure=_failure(done, listing.unread),
     )
     if listing.is_file:
         digest = files[0].digest
@@ -109,11 +112,13 @@ def describe_files(listing: Listing, inquiry: Inquiry) -> Found:
     return replace(found, digest=tree_digest(files), algorithm=TREE, files=files)
 
 
-def _failure(done: Sequence[HashedFile]) -> str | None:
-    wrong = [file for file in done if file.problem is not None]
+def _failure(done: Sequence[HashedFile], unread: Sequence[Omission]) -> str | None:
+    wrong = [Omission(name=file.path, reason=file.problem) for file in done if file.problem is not None]
+    if unread:
+        return f"the folder {unread[0].name}: {unread[0].reason}"
     if not wrong or len(done) == 1:
-        return wrong[0].problem if wrong else None
-    return f"{len(wrong):,} of {len(done):,} files, the first is {wrong[0].path}: {wrong[0].problem}"
+        return wrong[0].reason if wrong else None
+    return f"{len(wrong):,} of {len(done):,} files, the first is {wrong[0].name}: {wrong[0].reason}"
 
 
 def relative_to(path: Path, root: Path) -> str | None:
@@ -150,7 +155,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], listing:
         with os.scandir(folder) as found:
             items = list(found)
     except OSError as error:
-        omit("", error.strerror or str(error))
+        listing.unread.append(Omission(name=prefix.rstrip("/") or ".", reason=error.strerror or str(error)))
         return
     for item in items:
         if item.name in LEFT_OUT:

@@ -138,6 +138,22 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, inquiry: Inquiry) 
     assert found.failure == "1 of 3 files, the first is a.csv: Permission denied"
 
 
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, inquiry: Inquiry, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "d", FILES)
+    look = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find(folder)(inquiry)
+    assert found.failure == "the folder sub: Permission denied"
+    assert [one.name for one in found.omitted] == ["sub"]
+    assert found.digest == by_hand({"a.csv": FILES["a.csv"]})
+
+
 def test_a_file_that_goes_before_it_is_read_is_named(tmp_path: Path, inquiry: Inquiry) -> None:
     folder = write(tmp_path / "d", FILES)
     describe = find(folder)
