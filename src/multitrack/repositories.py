@@ -19,6 +19,14 @@ from .records import Artifact, ArtifactRef, CodeVersion
 TIMEOUT = 600.0
 """Seconds for one call: checking out a very large repository, or fetching a commit, takes minutes."""
 
+_OF_ANOTHER_REPOSITORY = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+        *("GIT_NAMESPACE", "GIT_PREFIX", "GIT_TEMPLATE_DIR"),
+    }
+)
+"""Variables that a hook, or a shell, may have set for a repository of its own."""
+
 Contents = Callable[[str], bytes]
 """Gives the content of a run's artifact."""
 
@@ -35,7 +43,7 @@ def git(folder: Path, *arguments: str, stdin: bytes | None = None, variables: Ma
     """
     if shutil.which("git") is None:
         raise GitError("there is no git on the PATH")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    kept = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
     safe = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "LC_ALL": "C"}
     try:
         done = subprocess.run(

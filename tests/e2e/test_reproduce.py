@@ -268,6 +268,53 @@ def test_a_command_that_fails_or_records_nothing_is_no_success(project: Path) ->
     assert sorted(runs()) == sorted([first, second])
 
 
+@pytest.mark.slow
+def test_folders_paths_and_variables_of_then_become_those_of_now(project: Path, tmp_path: Path) -> None:
+    """A module in a package, started in an empty folder by PYTHONPATH, with an absolute path; its data is an array in memory."""
+    numpy = pytest.importorskip("numpy")
+    (project / "package").mkdir()
+    (project / "package" / "__init__.py").touch()
+    (project / "package" / "fit.py").write_text(
+        "import sys, numpy, multitrack as mt\n"
+        "table = numpy.loadtxt(sys.argv[1])\n"
+        "with mt.init(project='p', params={'path': sys.argv[1]}) as run:\n"
+        "    run.log_data('table', table, role='train')\n"
+        "    run.log({'mean': table.mean() + numpy.random.default_rng(0).random()}, step=0)\n"
+    )
+    commit(project, "package")
+    (project / "empty").mkdir()
+    path = project / "data" / "table.txt"
+    numpy.savetxt(path, numpy.arange(6.0))
+    arguments = [sys.executable, "-m", "package.fit", str(path)]
+    subprocess.run(arguments, check=True, cwd=project / "empty", env={**os.environ, "PYTHONPATH": ".."})
+    (first,) = runs()
+    path.rename(tmp_path / "table.txt")
+    (tmp_path / "again").mkdir()
+
+    done = reproduce(first, "--run", "--into", str(tmp_path / "again"), *SAME)
+    assert done.returncode == 1, "nobody knew of the file"
+    assert "table (train) cannot be verified before the run" in done.stderr
+    assert f"cd {tmp_path}/again/empty && PYTHONPATH=.. " in done.stderr
+    assert f"-m package.fit {tmp_path}/again/data/table.txt" in done.stderr
+
+    shutil.rmtree(tmp_path / "again")
+    (project / "data").rename(tmp_path / "data")
+    (tmp_path / "table.txt").rename(tmp_path / "data" / "table.txt")
+    restored = reproduce(first, "--into", str(tmp_path / "again"), *SAME)
+    assert restored.returncode == 0
+    (tmp_path / "again" / "data").symlink_to(tmp_path / "data")
+    (tmp_path / "again" / "empty").mkdir()
+    again = {"PYTHONPATH": "..", "MULTITRACK_REPRODUCES": first}
+    subprocess.run(
+        [*arguments[:3], f"{tmp_path}/again/data/table.txt"], check=True, cwd=tmp_path / "again" / "empty", env={**os.environ, **again}
+    )
+    with mt.open("local") as store:
+        one, other = (store.run(run) for run in [first, *(set(runs()) - {first})])
+        assert other.state.reproduces == first
+        assert one.metrics("mean")["value"] == other.metrics("mean")["value"]
+        assert [data.digest for data in one.data] == [data.digest for data in other.data]
+
+
 # -- the environment --------------------------------------------------------------------------------------------------
 
 
