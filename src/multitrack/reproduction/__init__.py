@@ -11,6 +11,7 @@ build of a package, no command. The user's working tree is read and never writte
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,32 +115,41 @@ def _make_folder(into: Path | None, store: Path, run_id: str) -> Path:
 
 def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Options) -> tuple[Built, Moves]:
     here = Path.cwd()
-    code, root = view.code, view.code.root if view.code is not None else None
+    root = view.code.root if view.code is not None else None
     say(f"restoring the code of {view.name or view.id} in {tree}")
-    restored = restore_code(code, view.artifacts, view.content, tree, here)
-    restoration = Restoration(tree, root, [*options.data, project_root(here)], lenient="data" in options.allow)
-    data = _restore_data(view, restoration)
-    restored.shortfalls = [one for one in restored.shortfalls if not _is_data(one, data)]
-    built = _environment(view.environment, tree, root, options)
-    _take(report, "code", restored.done, restored.shortfalls)
-    _take(report, "environment", built.done, built.shortfalls)
+    restored = restore_code(view.code, view.artifacts, view.content, tree, here)
+    data = _restore_data(view, Restoration(tree, root, [*options.data, project_root(here)], lenient="data" in options.allow))
+    _take(report, "code", restored.done, [one for one in restored.shortfalls if not _is_data(one, data)])
     _take(report, "data", data.done, data.shortfalls)
-    inside = [built.prefix.name] if built.prefix.parent == tree else []
-    exclude(tree, [*inside, *data.links])
-    prefix = view.environment.prefix if view.environment is not None else None
-    moves = [*data.moves, *([(prefix, str(built.prefix))] if prefix else []), *([(root, str(tree))] if root else [])]
-    report.command, missing = command_of(code, tree, built.python, moves)
-    report.shortfalls += [*missing, *([told] if (told := launched(view.environment)) else [])]
-    if report.command is not None:
-        variables = recorded_variables(view.environment, moves)
-        unset = tuple((name, value) for name, value in variables.items() if os.environ.get(name) != value)
-        report.command = replace(report.command, variables=unset)
-        unknown = [one.name for one in report.command.masked if one.name not in options.secrets]
-        report.shortfalls += [
-            Shortfall("command", f"{name} was not recorded, since it is a credential: --secret {name}=VARIABLE takes it from a variable")
-            for name in unknown
-        ]
+    built = _environment(view.environment, tree, root, options, refused=options.run and bool(report.blockers))
+    _take(report, "environment", built.done, built.shortfalls)
+    exclude(tree, [*([built.prefix.name] if built.prefix.parent == tree else []), *data.links])
+    moves = [*data.moves, *_moves(view.environment, built), *([(root, str(tree))] if root else [])]
+    _find_command(report, view, built, moves, options)
     return built, moves
+
+
+def _moves(environment: Environment | None, built: Built) -> Moves:
+    """Return where the folder of the Python environment is now; one that was the system's own is not ours to move."""
+    if environment is None or environment.prefix is None or environment.prefix_kind not in ("venv", "conda"):
+        return []
+    return [(environment.prefix, str(built.prefix))]
+
+
+def _find_command(report: ReproductionReport, view: RunView, built: Built, moves: Moves, options: Options) -> None:
+    command, missing = command_of(view.code, report.folder, built.python, moves)
+    report.shortfalls += [*missing, *([told] if (told := launched(view.environment)) else [])]
+    if command is None:
+        return
+    variables = recorded_variables(view.environment, moves)
+    report.command = replace(command, variables=tuple((name, value) for name, value in variables.items() if os.environ.get(name) != value))
+    report.shortfalls += [
+        Shortfall(
+            "command", f"{one.name} was not recorded, since it is a credential: --secret {one.name}=VARIABLE takes it from a variable"
+        )
+        for one in command.masked
+        if one.name not in options.secrets
+    ]
 
 
 def _take(report: ReproductionReport, part: Part, done: Sequence[str], shortfalls: Sequence[Shortfall]) -> None:
@@ -159,7 +169,11 @@ def _is_data(one: Shortfall, data: RestoredData) -> bool:
     return any(name == path or name.startswith(f"{path}/") for path in data.verified if path)
 
 
-def _environment(environment: Environment | None, tree: Path, root: str | None, options: Options) -> Built:
+def _environment(environment: Environment | None, tree: Path, root: str | None, options: Options, *, refused: bool) -> Built:
+    if refused:
+        built = Built(Path(sys.executable), Path(sys.prefix))
+        built.miss("it was not built, since nothing will be run", blocks=False)
+        return built
     if options.environment == "current" or environment is None:
         built = use_current(environment)
         if environment is None:
@@ -182,7 +196,6 @@ def _run(report: ReproductionReport, view: RunView, place: tuple[Built, Moves], 
     from .. import read
 
     built, moves = place
-
     if (command := report.command) is None:
         return
     if command.folder.is_relative_to(report.folder):  # git keeps no empty folders
