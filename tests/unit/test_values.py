@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multitrack.params import to_params
 from multitrack.records import Histogram
 from multitrack.records.sameness import same
-from multitrack.params import to_params
 from multitrack.values import to_artifact_name, to_microseconds, to_point, to_step, to_tags
 from support.strategies import param_values, values
 
