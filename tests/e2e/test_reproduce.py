@@ -167,6 +167,10 @@ def test_a_run_is_had_again_from_a_service(project: Path, tmp_path: Path) -> Non
     first = train()
     address = f"mlflow:sqlite:///{tmp_path}/mlflow.db"
     mt.migrate("local", address)
+    compared = subprocess.run(
+        [sys.executable, "-m", "multitrack.cli", "compare", first, f"{address}#{first}"], capture_output=True, text=True, check=True
+    )
+    assert "nothing differs" in compared.stdout
     change(project)
     shutil.rmtree(tmp_path / "store")
 

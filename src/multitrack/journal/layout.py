@@ -4,6 +4,7 @@ STORE/                          a folder, `.multitrack` unless told otherwise
   .gitignore                    "*"
   .couriers/TARGET.lock, .log   the process that delivers to TARGET, while it lives
   .pending/TARGET/RUN           runs that TARGET has not got whole; the file holds the run's folder, relative to the store
+  .reproduced/NAME/             a run's code, data and environment, had again; anybody may remove it
   PROJECT/RUN/                  a run
     run.json                    the run as it stands, for people and jq; rebuildable
     part                        there where only ranks other than the first record: the rest of the run is on another disk
