@@ -221,6 +221,25 @@ def test_outside_git_the_modules_that_were_kept_are_run(tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
+def test_a_file_too_large_to_be_kept_is_missed_unless_it_is_data_that_is_found(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTITRACK_CODE_LIMIT", "5KB")
+    (project / ".gitignore").write_text("__pycache__/\n")
+    (project / "data" / "train.csv").write_text("1.5\n" * 2000)
+    first = train()
+
+    found = reproduce(first, *SAME)
+    assert found.returncode == 0, found.stdout
+    assert "linked as data/train.csv" in found.stdout
+
+    (project / "unlogged.bin").write_bytes(os.urandom(6000))
+    second = train()
+    missed = reproduce(second, "--run", *SAME)
+    assert missed.returncode == 1
+    assert "unlogged.bin was not kept: " in missed.stderr
+    assert "--allow code" in missed.stdout
+
+
+@pytest.mark.slow
 def test_a_credential_in_the_command_is_asked_for(project: Path) -> None:
     first = train("--token", "correct-horse-battery-9f3a7c")
 
