@@ -349,6 +349,11 @@ class Backend(ABC):
         return location
 
     @classmethod
+    def requires_for(cls, location: str | None) -> tuple[str, ...]:  # noqa: ARG003 - for those who override it
+        """Return what of `requires` this location needs; it has gone through `resolve`. A folder may need less than a server."""
+        return cls.requires
+
+    @classmethod
     def login_files(cls, location: str | None, home: Path) -> Sequence[Path]:  # noqa: ARG003 - for those who override it
         """Return the files below `home` from which the vendor's SDK takes a login for this location, and which hold one. For `doctor`."""
         return ()

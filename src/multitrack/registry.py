@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
@@ -23,8 +23,8 @@ def backend_names() -> tuple[str, ...]:
     return tuple(_find_entry_points())
 
 
-def load_backend(name: str) -> type[Backend]:
-    """Return the class of a backend whose packages are installed.
+def load_backend(name: str, location: str | None = None) -> type[Backend]:
+    """Return the class of a backend whose packages are installed: those that the location needs, as `resolve` made it.
 
     Raises:
         UnknownBackendError: no installed distribution has a backend of this name.
@@ -32,7 +32,7 @@ def load_backend(name: str) -> type[Backend]:
         ConfigError: its own code cannot be imported, or two distributions offer a backend of this name.
     """
     cls = find_backend(name)
-    if missing := missing_packages(cls):
+    if missing := not_installed(cls.requires_for(location)):
         raise MissingExtraError(f"{cls.label} needs {', '.join(missing)}: {install_line(cls) or 'install it'}")
     return cls
 
@@ -69,7 +69,12 @@ def _load(offer: EntryPoint) -> type[Backend]:
 
 def missing_packages(cls: type[Backend]) -> tuple[str, ...]:
     """Return the modules of the backend's `requires` that are not installed. Imports none."""
-    return tuple(module for module in cls.requires if not _is_installed(module))
+    return not_installed(cls.requires)
+
+
+def not_installed(modules: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the modules that are not installed. Imports none."""
+    return tuple(module for module in modules if not _is_installed(module))
 
 
 def install_line(cls: type[Backend]) -> str | None:

@@ -145,6 +145,8 @@ class Resolver:
         cls = self._load(backend, origin)
         own = {key: found for key, found in values.items() if key in _OWN_KEYS}
         location = self._resolve(cls, own.get("location", Found(None, DEFAULT)))
+        if self.installed:
+            load_backend(backend, location)
         settings = _validate(name, cls, {key: found for key, found in values.items() if key not in _OWN_KEYS})
         filters = Filters(**{key: _select(key, own[key]) for key in ("include", "exclude") if key in own})
         attach = _read_attach(own["attach"]) if "attach" in own else True
@@ -163,7 +165,7 @@ class Resolver:
     def _load(self, backend: str, origin: Origin) -> type[Backend]:
         if backend not in backend_names():
             self._check_name(backend, origin)
-        return load_backend(backend) if self.installed else find_backend(backend)
+        return find_backend(backend)
 
     def _check_name(self, name: str, origin: Origin) -> None:
         backends, targets = backend_names(), self.sources.target_names()

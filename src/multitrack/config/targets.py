@@ -70,7 +70,7 @@ class Target:
             variables = ", ".join(prefix + secret.upper() for secret in self.lost_secrets)
             lost = ", ".join(self.lost_secrets)
             raise ConfigError(f"the target {self.name!r} had its {lost} given in code, and secrets are never stored: set {variables}")
-        return load_backend(self.backend)(self.location, self.settings)
+        return load_backend(self.backend, self.location)(self.location, self.settings)
 
     def public(self) -> dict[str, Any]:
         """Return what `from_public` reads, in terms of JSON: everything but the secrets, of which only the names are told."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..config import Settings, load_settings
 from ..errors import ConfigError
-from ..registry import backend_names, find_backend, install_line, missing_packages
+from ..registry import backend_names, find_backend, install_line, not_installed
 from .finding import Finding
 
 
@@ -19,24 +19,27 @@ def check_versions(settings: Settings | None) -> Iterator[Finding]:
     python = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("installation", "multitrack", "ok", version("multitrack"))
     yield Finding("installation", "Python", "ok", f"{python} ({sys.executable})")
-    used = set() if settings is None else {target.backend for target in settings.targets}
+    targets = () if settings is None else settings.targets
     for name in backend_names():
-        yield _check_backend(name, used=name in used)
+        yield _check_backend(name, [target.location for target in targets if target.backend == name])
 
 
-def _check_backend(name: str, *, used: bool) -> Finding:
+def _check_backend(name: str, places: Sequence[str | None]) -> Finding:
+    """Return what of a backend's packages is there; `places` are the locations of it that targets use."""
+    used = bool(places)
     try:
         cls = find_backend(name)
     except ConfigError as error:
         return Finding("installation", name, "fail" if used else "warn", str(error), "install it again, or uninstall it")
-    if missing := missing_packages(cls):
+    needed = {module: None for place in places for module in cls.requires_for(place)} if used else cls.requires
+    if missing := not_installed(needed):
         remedy = install_line(cls) or f"pip install {' '.join(missing)}"
         lacking = f"{', '.join(missing)} is not installed"
         # Nobody needs every extra: what no target uses is only told.
         return (
             Finding("installation", name, "fail", lacking, remedy) if used else Finding("installation", name, "ok", f"{lacking}: {remedy}")
         )
-    return Finding("installation", name, "ok", ", ".join(_version_of(module) for module in cls.requires) or "needs nothing more")
+    return Finding("installation", name, "ok", ", ".join(_version_of(module) for module in needed) or "needs nothing more")
 
 
 def _version_of(module: str) -> str:

@@ -1,0 +1,66 @@
+"""Neptune: what its clients and its exporter have left on the disk, and servers that speak its protocol.
+
+Importing this package imports neither Neptune's client nor pyarrow. What a location is decides who reads it:
+
+    neptune:./exports     a folder of neptune-exporter      export/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from multitrack.backend import Backend, Capabilities, Sink, Source
+from multitrack.errors import ConfigError, PermanentError
+
+from .location import kind_of, resolve
+from .settings import NeptuneSettings
+
+if TYPE_CHECKING:
+    from .export.source import ExportSource
+
+__all__ = ["NeptuneBackend", "NeptuneSettings"]
+
+
+class NeptuneBackend(Backend):
+    """A folder of neptune-exporter's."""
+
+    name = "neptune"
+    label = "Neptune"
+    extra = "neptune"
+    requires = ("pyarrow", "neptune")
+    settings_type = NeptuneSettings
+    capabilities: ClassVar[Capabilities] = Capabilities(writes=False)
+
+    @classmethod
+    def resolve(cls, location: str | None, base: Path) -> str | None:
+        """Return the location made absolute; see `location.resolve`."""
+        return resolve(location, base)
+
+    @classmethod
+    def requires_for(cls, location: str | None) -> tuple[str, ...]:
+        """Return what the location needs: an export pyarrow alone."""
+        return {"export": ("pyarrow",), "folder": (), "server": ("neptune",)}[kind_of(location)]
+
+    def check(self) -> str:
+        """Look at the folder; return a line like `a neptune-exporter folder: 312 runs of 2 projects`."""
+        with_runs = self._export().describe()
+        return f"a neptune-exporter folder: {with_runs}"
+
+    def sink(self) -> Sink:
+        """Refuse: an export is not written to."""
+        raise ConfigError(f"{self.location}: a neptune-exporter folder can be read, not written to")
+
+    def source(self) -> Source:
+        """Return a source for what the location is."""
+        return self._export()
+
+    def _export(self) -> ExportSource:
+        from .export.source import ExportSource
+
+        if self.location is None or kind_of(self.location) != "export":
+            raise PermanentError(
+                f"{self.location}: no neptune-exporter folder: it should hold data/<project>/<run>_part_0.parquet, as --data-path of the "
+                "exporter does"
+            )
+        return ExportSource(Path(self.location), cast(NeptuneSettings, self.settings))
