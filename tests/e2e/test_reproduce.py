@@ -229,7 +229,7 @@ def test_a_file_too_large_to_be_kept_is_missed_unless_it_is_data_that_is_found(p
 
     found = reproduce(first, *SAME)
     assert found.returncode == 0, found.stdout
-    assert "linked as data/train.csv" in found.stdout
+    assert "copied to data/train.csv" in found.stdout
 
     (project / "unlogged.bin").write_bytes(os.urandom(6000))
     second = train()

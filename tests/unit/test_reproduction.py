@@ -303,7 +303,7 @@ def data(place: Path, path: str | None = None, **fields: Any) -> DataVersion:
     )
 
 
-def test_data_is_found_where_it_was_or_in_a_folder_and_linked(tmp_path: Path) -> None:
+def test_data_is_found_where_it_was_or_in_a_folder_and_copied(tmp_path: Path) -> None:
     root, tree, other = tmp_path / "root", tmp_path / "tree", tmp_path / "other"
     for folder in (root / "data", tree, other / "data"):
         folder.mkdir(parents=True)
@@ -312,8 +312,9 @@ def test_data_is_found_where_it_was_or_in_a_folder_and_linked(tmp_path: Path) ->
 
     where = Restoration(tree, str(root), [])
     where.restore(record)
-    assert where.result.links == ["data/x.csv"]
-    assert (tree / "data" / "x.csv").resolve() == (root / "data" / "x.csv").resolve()
+    assert where.result.placed == ["data/x.csv"]
+    (tree / "data" / "x.csv").write_text("what a program writes there")
+    assert (root / "data" / "x.csv").read_text() == "1"
 
     (root / "data" / "x.csv").rename(other / "data" / "x.csv")
     (tree / "data" / "x.csv").unlink()
@@ -327,6 +328,19 @@ def test_data_is_found_where_it_was_or_in_a_folder_and_linked(tmp_path: Path) ->
     assert (tree / "data" / "x.csv").read_text() == "1"
 
 
+def test_data_that_is_too_large_is_linked(tmp_path: Path) -> None:
+    (folder := tmp_path / "root" / "data").mkdir(parents=True)
+    (tree := tmp_path / "tree").mkdir()
+    for name in ("x", "y"):
+        (folder / name).write_text("12345")
+    restoration = Restoration(tree, str(tmp_path / "root"), [], room=7)
+    for name in ("x", "y"):
+        restoration.restore(data(folder / name, f"data/{name}"))
+    assert not (tree / "data" / "x").is_symlink()
+    assert (tree / "data" / "y").resolve() == folder / "y"
+    assert [text.rpartition("; ")[2].split()[0] for text in restoration.result.done] == ["copied", "0.0"]
+
+
 def test_data_outside_of_the_code_moves_the_paths_to_it(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1")
     record = data(tmp_path / "x.csv")
@@ -336,7 +350,7 @@ def test_data_outside_of_the_code_moves_the_paths_to_it(tmp_path: Path) -> None:
     restoration = Restoration(tree, "/old", [there])
     restoration.restore(record)
     assert restoration.result.moves == [(str(tmp_path / "x.csv"), str(there / "x.csv"))]
-    assert restoration.result.links == []
+    assert restoration.result.placed == []
 
 
 def test_data_that_is_otherwise_is_taken_only_where_that_is_allowed(tmp_path: Path) -> None:
@@ -362,14 +376,14 @@ def test_data_in_memory_is_only_worth_knowing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x.csv", ".git/x.csv"])
-def test_no_link_leads_out_of_the_code(tmp_path: Path, path: str) -> None:
+def test_no_data_leads_out_of_the_code(tmp_path: Path, path: str) -> None:
     (root := tmp_path / "root").mkdir()
     (tree := tmp_path / "tree").mkdir()
     (tmp_path / "y.csv").write_text("1")
     record = data(tmp_path / "y.csv", path)
     restoration = Restoration(tree, None, [root])
     restoration.restore(record.model_copy(update={"uri": None}))
-    assert not restoration.result.links
+    assert not restoration.result.placed
     assert sorted(tmp_path.rglob("*")) == sorted([root, tree, tmp_path / "y.csv"])
 
 
@@ -384,8 +398,10 @@ class FakeIndex:
     def __init__(self, *there: str) -> None:
         self.there = there
         self.calls: list[list[str]] = []
+        self.made: list[str] = []
 
     def create(self, prefix: Path, version: str) -> None:
+        self.made.append(version)
         (prefix / "lib" / "python3" / "site-packages").mkdir(parents=True)
         (prefix / "pyvenv.cfg").write_text(f"home = /x\nversion_info = {version}.final.0\n")
 
@@ -430,11 +446,9 @@ def test_a_record_cannot_hand_options_to_an_installer(tmp_path: Path) -> None:
     index = FakeIndex("good==1")
     names = {"--index-url=http://x": "1", "a": "1\n-e git+https://x", "good": "1", "b": "1 --global-option=x"}
     recorded = environment(names, python="/tmp/evil/python", sources={"a c": {"kind": "archive", "url": "https://x/y.whl"}})
-    made: list[str] = []
-    index.create = lambda prefix, version: (made.append(version), FakeIndex.create(index, prefix, version))[0]  # type: ignore[method-assign]
     built = build(recorded, tmp_path / "env", tmp_path, None, builds=True, installer=index)
     assert index.calls == [["good==1"]]
-    assert made == [".".join(map(str, sys.version_info[:3]))]
+    assert index.made == [".".join(map(str, sys.version_info[:3]))]
     named = [one.text.split()[0] for one in built.shortfalls if one.blocks and not one.text.startswith("Python")]
     assert sorted(named) == ["--index-url=http://x", "a", "b"]
 

@@ -123,7 +123,7 @@ def _restore(report: ReproductionReport, view: RunView, tree: Path, options: Opt
     _take(report, "data", data.done, data.shortfalls)
     built = _environment(view.environment, tree, root, options, refused=options.run and bool(report.blockers))
     _take(report, "environment", built.done, built.shortfalls)
-    exclude(tree, [*([built.prefix.name] if built.prefix.parent == tree else []), *data.links])
+    exclude(tree, [*([built.prefix.name] if built.prefix.parent == tree else []), *data.placed])
     moves = [*data.moves, *_moves(view.environment, built), *([(root, str(tree))] if root else [])]
     _find_command(report, view, built, moves, options)
     return built, moves

@@ -1,10 +1,12 @@
 """A run's data, looked for, verified, and put where the restored code looks for it.
 
-It is linked, not copied: data may be larger than the disk. What a program writes into linked data it writes into the original.
+It is copied, so that what the program writes into it stays in the restored tree; beyond `COPIED` bytes altogether it is linked, since data
+may be larger than the disk, and what is written into linked data is written into the original.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,6 +18,9 @@ from ..data.verify import places
 from ..records import DataFile, DataVersion
 from .shortfall import Shortfall
 
+COPIED = 1_000_000_000
+"""Bytes of data that are copied; what goes beyond them is linked."""
+
 
 @dataclass
 class RestoredData:
@@ -23,8 +28,8 @@ class RestoredData:
 
     done: list[str] = field(default_factory=list)
     shortfalls: list[Shortfall] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    """Paths in the restored code, relative to it, that lead to the data."""
+    placed: list[str] = field(default_factory=list)
+    """Paths in the restored code, relative to it, that hold the data or lead to it."""
     moves: list[tuple[str, str]] = field(default_factory=list)
     """(where data was, where it is), of data outside of the code."""
     verified: set[str] = field(default_factory=set)
@@ -32,9 +37,9 @@ class RestoredData:
 
 
 class Restoration:
-    """Verifies data sets, and links what the restored code lacks of them."""
+    """Verifies data sets, and puts what the restored code lacks of them where it looks for it."""
 
-    def __init__(self, tree: Path, root: str | None, folders: Sequence[Path], *, lenient: bool = False) -> None:
+    def __init__(self, tree: Path, root: str | None, folders: Sequence[Path], *, lenient: bool = False, room: int = COPIED) -> None:
         """Make one.
 
         Args:
@@ -42,12 +47,14 @@ class Restoration:
             root: where the code was.
             folders: where to look, the user's working tree among them.
             lenient: whether data that is not as it was will do.
+            room: bytes that are copied rather than linked.
         """
         self.result = RestoredData()
         self._tree = tree
         self._root = root
         self._folders = folders
         self._lenient = lenient
+        self._room = room
 
     def restore(self, record: DataVersion, files: Sequence[DataFile] | None = None) -> None:
         """Restore a data set; `files` are all its files where they are too many for the record."""
@@ -69,26 +76,47 @@ class Restoration:
             if was is not None and was != found:
                 result.moves.append((str(was), str(found)))
             result.done.append(f"{name}: {found}, {state}")
-        elif self._link(found, here):
+        elif how := self._put(found, here):
             result.verified |= set() if problems else {path}
-            result.done.append(f"{name}: {found}, {state}; linked as {path}")
+            result.done.append(f"{name}: {found}, {state}; {how} {path}")
         else:
             text = f"{name}: {path} in the restored code is something else than {found}, which is {state}"
             result.shortfalls.append(Shortfall("data", text))
 
-    def _link(self, found: Path, place: Path) -> bool:
-        """Make `place` lead to the data; where a part of a folder is there already, to what is missing of it."""
+    def _put(self, found: Path, place: Path) -> str | None:
+        """Have the data at `place` as well, and return how; None where something else is there."""
+        size = _size(found)
+        if copy := size <= self._room:
+            self._room -= size
+        if not self._bring(found, place, copy=copy):
+            return None
+        return "copied to" if copy else f"{size / 1e9:,.1f} GB, too large to be copied, linked as"
+
+    def _bring(self, found: Path, place: Path, *, copy: bool) -> bool:
+        """Copy the data to `place`, or make that lead to it; where a part of a folder is there already, what is missing of it."""
         if not place.parent.resolve().is_relative_to(self._tree.resolve()):
             return False
         if found.is_dir() and place.is_dir() and not place.is_symlink():
-            linked = [self._link(inner, place / inner.name) for inner in sorted(found.iterdir())]
-            return all(linked)
+            brought = [self._bring(inner, place / inner.name, copy=copy) for inner in sorted(found.iterdir())]
+            return all(brought)
         if place.is_symlink() or place.exists():
             return place.is_file() and found.is_file() and _same_content(place, found)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(found.absolute())
-        self.result.links.append(place.relative_to(self._tree).as_posix())
+        if not copy:
+            place.symlink_to(found.absolute())
+        elif found.is_dir():
+            shutil.copytree(found, place, ignore_dangling_symlinks=True)
+        else:
+            shutil.copy2(found, place)
+        self.result.placed.append(place.relative_to(self._tree).as_posix())
         return True
+
+
+def _size(data: Path) -> int:
+    """Return the bytes of a file, or of all files of a folder."""
+    if data.is_dir():
+        return sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
+    return data.stat().st_size
 
 
 def _below(record: DataVersion, root: str | None) -> str | None:
