@@ -55,6 +55,8 @@ class NameRule:
     """`a` and `a/b` cannot stand side by side."""
     reserved: tuple[str, ...] = ()
     """Beginnings of names that the service, or multitrack's mapping onto it, keeps for itself."""
+    reserved_names: tuple[str, ...] = ()
+    """Whole names that it keeps for itself."""
 
 
 PointType = Literal["bool", "int", "float", "str", "histogram", "artifact"]
@@ -88,6 +90,8 @@ class Capabilities:
     nan: bool = True
     infinities: bool = True
     """Where False, they become the largest finite floats."""
+    kept_points: int | None = None
+    """Where set, the service itself keeps this many points of a metric, of more a sample. They are all sent, and the loss is declared."""
     equal_points: Literal["kept", "merged"] = "kept"
     """Whether a point with the same metric, time, step and value as another is a second point."""
     steps: Literal["any", "int"] = "any"
@@ -100,6 +104,8 @@ class Capabilities:
 
     nested_params: bool = True
     """Where False, `{"model": {"depth": 3}}` becomes `model.depth`."""
+    param_path_length: int | None = None
+    """Characters of a nested param's keys, one between any two counted in; what is longer stands under one name, at the top."""
     typed_params: bool = True
     """Where False, a param's value becomes text: a str as it is, anything else as Python's `str`, lists as JSON."""
     param_length: int | None = None

@@ -35,6 +35,7 @@ from ..records import (
 )
 from ..records.codec import to_wire
 from .losses import Loss, resolution_text
+from .names import digest
 from .notes import Notes, Renamer
 from .params import ParamFitter, Path
 from .points import LOST, PointFitter, columns_of, rows_of
@@ -79,6 +80,7 @@ class Adapter:
         self._points = PointFitter(
             capabilities, self._names["metric"], self._names["artifact"], self._notes, dict(state.get("ordinals", {}))
         )
+        self._counts = dict(state.get("counts", {}))
         self._params = ParamFitter(capabilities, self._names["param"], self._notes, dict(state.get("params", {})))
         self._fit: dict[type[Record], Callable[[Any], list[Record]]] = {
             RunStarted: self._fit_start,
@@ -101,6 +103,7 @@ class Adapter:
             "names": {kind: dict(renamer.claims) for kind, renamer in self._names.items() if renamer.claims},
             "ordinals": dict(self._points.ordinals),
             "params": dict(self._params.last),
+            **({"counts": dict(self._counts)} if self._counts else {}),
         }
 
     def adapt(self, entries: Iterable[Entry]) -> Adapted:
@@ -162,6 +165,8 @@ class Adapter:
             self._notes.lose("kind", record.kind, "no place for this record there; it travels in the attached records")
             return []
         fitted = self._points.fit_row(record) if isinstance(record, Metrics) else self._points.fit_column(record)
+        if self.capabilities.kept_points is not None:
+            self._count(fitted, self.capabilities.kept_points)
         if record.kind in kinds:
             return fitted
         return [
@@ -170,6 +175,22 @@ class Adapter:
             if isinstance(one, Metrics | Points)
             for other in (columns_of(one) if isinstance(one, Metrics) else rows_of(one))
         ]
+
+    def _count(self, fitted: list[Record], kept: int) -> None:
+        """Count the points of each metric, and declare those beyond what the service keeps."""
+        for record in fitted:
+            if isinstance(record, Points):
+                counted = {record.name: len(record.times)}
+            else:
+                counted = dict.fromkeys(record.values, 1) if isinstance(record, Metrics) else {}
+            for name, count in counted.items():
+                key = digest(name)
+                before = self._counts.get(key, 0)
+                self._counts[key] = before + count
+                beyond = before + count - max(before, kept)
+                if beyond > 0:
+                    detail = f"the service keeps a sample of {kept:,} points; all of them travel in the attached records"
+                    self._notes.lose("point_sample", f"metric {name!r}", detail, beyond)
 
     def _fit_row(self, record: Metrics) -> list[Record]:
         return self._points.fit_row(record)

@@ -136,8 +136,10 @@ def _filler(rule: NameRule) -> str:
 
 def _is_reserved(rule: NameRule, name: str) -> bool:
     if rule.ignores_case:
-        return name.casefold().startswith(tuple(start.casefold() for start in rule.reserved))
-    return name.startswith(rule.reserved)
+        folded = name.casefold()
+        is_whole = any(folded == whole.casefold() for whole in rule.reserved_names)
+        return is_whole or folded.startswith(tuple(start.casefold() for start in rule.reserved))
+    return name in rule.reserved_names or name.startswith(rule.reserved)
 
 
 def _sanitise(rule: NameRule, name: str) -> str:

@@ -50,7 +50,12 @@ class ParamFitter:
         if not self._capabilities.nested_params:
             dotted = ".".join(path)
             return (self._names.fit(dotted, owner=_as_json(path), clashes="." in dotted),)
-        return tuple(self._names.fit(key, scope=_as_json(path[:depth])) for depth, key in enumerate(path))
+        place = tuple(self._names.fit(key, scope=_as_json(path[:depth])) for depth, key in enumerate(path))
+        length = self._capabilities.param_path_length
+        if length is None or sum(map(len, place)) + len(place) - 1 <= length:
+            return place
+        dotted = ".".join(path).ljust(length + 1, ".")  # too long by itself, so that it gets its hash
+        return (self._names.fit(".".join(path), wanted=dotted, owner=_as_json(path)),)
 
     def fit(self, record: Hyperparameters) -> list[Record]:
         """Return the record as the service can hold it, or nothing when the service has all of it already."""

@@ -1,0 +1,43 @@
+"""The settings of a Comet target."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, field_validator
+
+from multitrack.backend import BackendSettings
+
+
+class CometSettings(BackendSettings):
+    """How to log in to Comet. Folders of archives need none of it.
+
+    What is not set here comes from Comet's own variables and files, which stay valid.
+    """
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="The API key. Without it the one that Comet's SDK finds, such as in ~/.comet.config.",
+        json_schema_extra={"env": ["COMET_API_KEY"]},
+    )
+    url: str | None = Field(
+        default=None,
+        description="The address of a Comet server of one's own, such as https://comet.example.org.",
+        json_schema_extra={"env": ["COMET_URL_OVERRIDE"]},
+    )
+    workspace: str | None = Field(
+        default=None,
+        description="The workspace where the location names none; by default that of the login.",
+        json_schema_extra={"env": ["COMET_WORKSPACE"]},
+    )
+    timeout: int | None = Field(
+        default=None,
+        ge=1,
+        description="Seconds to wait for an answer (default 10).",
+        json_schema_extra={"env": ["COMET_TIMEOUT_HTTP"]},
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("not an address: write it like https://comet.example.org")
+        return url
