@@ -107,7 +107,9 @@ class WandbDouble:
     # -- faults --------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def fault(self, operation: str, status: int, *, times: int = -1, headers: dict[str, str] | None = None, after: bool = False) -> Iterator[None]:
+    def fault(
+        self, operation: str, status: int, *, times: int = -1, headers: dict[str, str] | None = None, after: bool = False
+    ) -> Iterator[None]:
         """Answer an operation, `*` for every one, with a status of trouble."""
         self._faults[operation] = Fault(status, times=times, headers=headers, after=after)
         try:
@@ -262,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         def act() -> dict[str, Any]:
             result = execute_sync(
-                _SCHEMA, document, context_value=double, variable_values=request.get("variables"), operation_name=request.get("operationName"),
+                _SCHEMA, document, context_value=double, variable_values=request.get("variables"), operation_name=request.get("operationName") or None,
                 field_resolver=resolve_field,
             )  # fmt: skip
             for error in result.errors or ():
