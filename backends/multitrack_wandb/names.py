@@ -4,34 +4,33 @@
 |---|---|
 | RunStarted.id | the run's id |
 | .project | project; what W&B cannot call one, or the location does, stands in `multitrack.project` |
-| .name, .notes, .group, .job_type, .host | display name, notes, group, job type, host |
+| .name, .notes, .group, .job_type, .host | display name, notes, group, job type, host; what was sent of them in `multitrack.called` |
 | .user, .reproduces | `multitrack.user`, `multitrack.reproduces` |
 | .parent, .origin | `multitrack.parent`, `multitrack.origin`, written centrally |
 | .tags | tags `NAME` and `NAME: VALUE` where they have up to 64 characters; all of them, whole, in `multitrack.tags` |
 | tags `multitrack.X` | `multitrack.X` |
-| CodeVersion .commit .remote | the run's git state |
-| CodeVersion .diff | run file `diff.patch` |
-| CodeVersion, all | run file `multitrack/code.json` (the record's fields, as the journal has them) |
-| DataVersion | `multitrack.data`, for people; whole as run file `multitrack/data/<n>.json`, n = 8 hexadecimal digits |
+| CodeVersion | the run's git state, run file `diff.patch`; whole in a description |
+| DataVersion | `multitrack.data`, for people; whole in a description |
 | Hyperparameters | config; what JSON, or wandb-core, would change stands in `multitrack.exact` besides |
 | .sources | `multitrack.sources` |
-| Metrics, Points | rows of history; resource usage: system metrics |
+| Metrics, Points | rows of history; resource usage: system metrics, `system/cpu` as `cpu` |
 | .step | column `multitrack/step`, and `_step` as near to it as the order allows: see `rows` |
 | .time | `_timestamp`, seconds |
 | Histogram | a histogram |
 | ArtifactRef | image, table, HTML page or Plotly chart, in the place where the file is |
 | MetricDefinition | metric definitions; as they were given, in `multitrack.definitions` |
-| Summary | summary; which values were set, and what JSON would change: summary `multitrack` |
-| Environment | metadata, run file `requirements.txt`; whole as run file `multitrack/environment/<host>.json` |
-| Artifact with a type, but no media | W&B artifact of that type, with metadata, alias `latest` |
-| Artifact | run file of the same name; its details are listed in run file `multitrack/artifacts/<batch>.jsonl` |
-| LogLines | console, for people; as they were printed, run files `multitrack/console/<batch>.log` |
-| CaptureFailed | `multitrack.capture_failed.WHAT`, its value the error |
+| Summary | summary; which values were set, and what JSON would change: key `multitrack` of the summary |
+| Environment | metadata, run file `requirements.txt`; whole in a description |
+| Artifact with a type, or a reference | W&B artifact of that type, with metadata, alias `latest`; whole in a description |
+| Artifact, any other | run file of the same name; whole in a description |
+| LogLines | console, for people; as they were printed, in a description |
+| CaptureFailed | `multitrack.capture_failed`, by what it was |
 | RunFinished | exit code; `multitrack.status`, `.ended`, `.error` |
 
-`multitrack.X` stands for the key X of the mapping `multitrack` in the run's config. What is under it, and the files below
-`multitrack/`, are read back only where `multitrack.run_id` is there; where W&B's own tag, config value or summary disagrees with
-them, somebody has changed it since, and W&B wins.
+`multitrack.X` stands for the key X of the mapping `multitrack` in the run's config. A description is a run file
+`multitrack/described/<batch>.jsonl`: records of that batch, as the journal has them. Both are read back only where
+`multitrack.run_id` is there; where W&B's own tag, name, config value or summary disagrees with them, somebody has changed it since,
+and W&B wins.
 """
 
 from __future__ import annotations
@@ -44,21 +43,24 @@ CONFIG_INTERNAL = "_wandb"
 """The key that is W&B's own."""
 
 PROJECT = "project"
+CALLED = "called"
+"""What name, notes, group and job type were when they were sent: where W&B's differ, somebody has changed them there."""
 USER = "user"
 REPRODUCES = "reproduces"
 TAGS = "tags"
 """Name to value; null for a bare tag."""
 SOURCES = "sources"
+"""JSON text, as `exact`: where params come from."""
 EXACT = "exact"
 """JSON text: a list of [path, value] of params that come back otherwise than they were sent: 1.0 as 1, an empty mapping not at all. In a
 summary: of values."""
 INTS = "ints"
-"""Metrics whose numbers are ints, user's and system's (`system:NAME`), and `multitrack/step`; those of all others are floats. W&B itself
-does not tell 1 from 1.0."""
+"""Metrics whose numbers are ints, user's by their names, system's by `system:NAME`; the numbers of all others are floats. W&B itself does
+not tell 1 from 1.0."""
 DEFINITIONS = "definitions"
 """JSON text: a list of the fields of MetricDefinitions."""
 DATA = "data"
-CAPTURE_FAILED = "capture_failed."
+CAPTURE_FAILED = "capture_failed"
 STATUS = "status"
 STARTED = "started"
 """Microseconds: as is `ended`. W&B keeps milliseconds or seconds of the one, and nothing of the other."""
@@ -78,9 +80,10 @@ STEP = "_step"
 TIMESTAMP = "_timestamp"
 RUNTIME = "_runtime"
 OWN_STEP = "multitrack/step"
-"""The step as it was given; an int beyond 2**53 as text. A row without it has none."""
+"""The step as it was given; an int beyond 2**53 as text. A row without it has no step."""
 OTHER_TYPE = "_multitrack_other"
-"""Names of this row's metrics whose value is not of the type that `ints` tells: an int among floats, or a float among ints."""
+"""Names of this row's metrics whose value is not of the type that `ints` tells: an int among floats, a float among ints; `multitrack/step`
+where it is a whole number and a float; a histogram whose counts are floats."""
 RESERVED_METRICS = ("_step", "_timestamp", "_runtime", "_wandb", "_multitrack", "multitrack/")
 RESERVED_PARAMS = ("_wandb", "multitrack")
 
@@ -91,11 +94,7 @@ FARTHEST_STEP = 2**53
 
 # -- files -----------------------------------------------------------------------------------------------------------
 
-CODE_FILE = "multitrack/code.json"
-DATA_FILES = "multitrack/data/"
-ENVIRONMENT_FILES = "multitrack/environment/"
-CONSOLE_FILES = "multitrack/console/"
-ARTIFACT_FILES = "multitrack/artifacts/"
+DESCRIBED_FILES = "multitrack/described/"
 DIFF_FILE = "diff.patch"
 REQUIREMENTS_FILE = "requirements.txt"
 WANDB_FILES = ("config.yaml", "wandb-metadata.json", "wandb-summary.json", "output.log", DIFF_FILE, REQUIREMENTS_FILE, "logs/")

@@ -1,0 +1,162 @@
+"""Values in W&B's JSON, both ways. Pure.
+
+W&B's JSON knows NaN and the infinities. wandb-core writes 1.0 as 1, makes floats of ints beyond 64 bits, and leaves empty mappings out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from multitrack.records import ArtifactRef, Histogram, from_wire
+from multitrack.records.media_names import parse_media_name
+
+from . import names
+
+_MEDIA_TYPES = {"image": "image-file", "table": "table-file"}
+_FIGURE_TYPES = {"text/html": "html-file", "application/vnd.plotly.v1+json": "plotly-file"}
+_FILE = "file"
+"""The `_type` of a file that W&B has no word for."""
+_FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""A service that answers in strict JSON has these as text."""
+
+
+# -- points and summary values ------------------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> str:
+    """Return a point's value as a row of history, or a summary, holds it: an int as `1`, a float as `1.0`, a histogram as an object."""
+    if type(value) is float:
+        return repr(value) if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Histogram):
+        return json.dumps({"_type": "histogram", "values": value.counts, "bins": value.edges})
+    if isinstance(value, ArtifactRef):
+        return json.dumps(_media(value))
+    if isinstance(value, str) and (value in _FLOAT_WORDS or not is_deliverable(value)):
+        return json.dumps({"$": "text", "b64": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()})
+    return json.dumps(value)
+
+
+def from_json(value: Any, *, floats: bool | None) -> Any:
+    """Return a point's value, None for what is none. `floats`: whether numbers are floats; None: they are as they stand.
+
+    A list, or a mapping that is no histogram or file, is JSON text: a point has no other way to hold it.
+    """
+    if value is None or type(value) is bool:
+        return value
+    if type(value) in (int, float):
+        return _number(value, floats)
+    if type(value) is str:
+        return _FLOAT_WORDS.get(value, value)
+    if isinstance(value, Mapping):
+        return _object(value, floats)
+    return json.dumps(value)
+
+
+def _number(value: float, floats: bool | None) -> int | float:
+    if floats is None:
+        return value
+    if floats:
+        return float(value)
+    return int(value) if math.isfinite(value) and value == int(value) else value
+
+
+def _object(value: Mapping[str, Any], floats: bool | None) -> Any:
+    kind = value.get("_type")
+    if kind == "histogram":
+        return _histogram(value, floats) or json.dumps(value)
+    if "$" in value and "b64" in value:
+        return from_wire(dict(value))
+    path = value.get("path")
+    if isinstance(kind, str) and isinstance(path, str) and isinstance(value.get("sha256"), str):
+        return ArtifactRef(name=path, sha256=value["sha256"], media_type=value.get("media_type") or _media_type(kind, value))
+    return json.dumps(value)
+
+
+def _histogram(value: Mapping[str, Any], floats: bool | None) -> Histogram | None:
+    """Return a histogram: W&B has its edges as a list, or packed as `{min, size, count}`."""
+    counts, edges = value.get("values"), value.get("bins")
+    packed = value.get("packedBins")
+    if edges is None and isinstance(packed, Mapping):
+        edges = [packed["min"] + packed["size"] * place for place in range(int(packed["count"]) + 1)]
+    if not isinstance(counts, list) or not isinstance(edges, list):
+        return None
+    return Histogram(edges=[float(edge) for edge in edges], counts=[float(count) if floats else _number(count, floats) for count in counts])
+
+
+def _media(value: ArtifactRef) -> dict[str, Any]:
+    name = parse_media_name(value.name)
+    kind = _FILE
+    if name is not None:
+        kind = _MEDIA_TYPES.get(name.kind) or _FIGURE_TYPES.get(value.media_type or "", _FILE)
+    said = {"_type": kind, "path": value.name, "sha256": value.sha256}
+    if kind == "image-file" and name is not None:
+        said["format"] = name.suffix
+    return said if value.media_type is None else {**said, "media_type": value.media_type}
+
+
+def _media_type(kind: str, value: Mapping[str, Any]) -> str | None:
+    if kind == "image-file" and isinstance(value.get("format"), str):
+        return f"image/{value['format']}"
+    return {"table-file": "application/json", "html-file": "text/html", "plotly-file": "application/vnd.plotly.v1+json"}.get(kind)
+
+
+# -- params ---------------------------------------------------------------------------------------------------------------------
+
+
+def survives(value: Any) -> bool:
+    """Return whether a param comes back from W&B's config as it was sent."""
+    if type(value) is float:
+        return math.isfinite(value) and not value.is_integer()
+    if type(value) is int:
+        return abs(value) <= names.EXACT_INTS
+    if isinstance(value, str):
+        return is_deliverable(value)
+    if isinstance(value, Mapping):
+        return bool(value) and all(is_deliverable(key) and survives(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(survives(item) for item in value)
+    return True
+
+
+def plain(value: Any) -> Any:
+    """Return a param as W&B's config can hold it: without NaN, and without what is no text in UTF-8."""
+    if type(value) is float and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if type(value) is int and abs(value) > names.EXACT_INTS:
+        return str(value) if value.bit_length() < 10_000 else hex(value)
+    if isinstance(value, str):
+        return value if is_deliverable(value) else _escaped(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def same_there(sent: Any, found: Any) -> bool:
+    """Return whether what W&B holds is what a param became there: numbers count by their value, and what is empty need not be there."""
+    if isinstance(sent, Mapping) and isinstance(found, Mapping):
+        kept = {key for key, value in sent.items() if value != {}}
+        return kept <= found.keys() <= sent.keys() and all(same_there(sent[key], found[key]) for key in found)
+    if isinstance(sent, list) and isinstance(found, list):
+        return len(sent) == len(found) and all(map(same_there, sent, found))
+    return bool(sent == found) and (isinstance(sent, bool) == isinstance(found, bool))
+
+
+def is_deliverable(text: str) -> bool:
+    """Return whether protobuf, and the service's database, take the text."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
