@@ -288,8 +288,8 @@ class Adapter:
     def _fit_code(self, record: CodeVersion) -> list[Record]:
         fitted = {name: [self._fit_reference(ref) for ref in getattr(record, name)] for name in ("untracked", "modules")}
         changes: dict[str, Any] = {name: references for name, references in fitted.items() if references != getattr(record, name)}
-        if record.notebook is not None:
-            changes["notebook"] = self._fit_reference(record.notebook)
+        if record.notebook is not None and (notebook := self._fit_reference(record.notebook)) is not record.notebook:
+            changes["notebook"] = notebook
         return [record.model_copy(update=changes) if changes else record]
 
     def _fit_reference(self, ref: ArtifactRef) -> ArtifactRef:
