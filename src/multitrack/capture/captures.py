@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from ..records import CaptureFailed, now
 from . import Capture
 from .recorder import Recorder
-from .watch import Watch
+from .watch import HEAD_START, Watch
 
 
 class Captures:
@@ -24,6 +24,7 @@ class Captures:
         self._thread = threading.Thread(target=self._take, name="multitrack-capture", daemon=True)
         self._failed: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._ends = threading.Event()
 
     def begin(self) -> None:
         """Start to watch, and to take the rest in the background. Never raises."""
@@ -39,6 +40,7 @@ class Captures:
     def end(self, timeout: float) -> dict[str, str]:
         """Stop, wait for what is under way, and return what could not be captured, and why. Never raises."""
         deadline = time.monotonic() + timeout
+        self._ends.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
@@ -51,6 +53,7 @@ class Captures:
         return self._failed
 
     def _take(self) -> None:
+        self._ends.wait(HEAD_START)
         for name, take in self._to_take():
             try:
                 take(self._recorder)

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 
 from .recorder import Recorder
 
+HEAD_START = 0.05
+"""Seconds that a capture's thread leaves to `init` before it begins: two threads that run Python slow each other down."""
+
 
 class Watch(ABC):
     """Something that is watched from the run's start to its end, and written to its `recorder` as it happens."""

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 from ...records import CodeVersion, now
 from ..recorder import Recorder
-from ..watch import Watch
+from ..watch import HEAD_START, Watch
 from .entry import find_entry
 
 if TYPE_CHECKING:
     from .survey import Survey
-
-_HEAD_START = 0.05
-"""Seconds that `init` has to return before the look begins: two threads that run Python slow each other down."""
 
 
 class CodeWatch(Watch):
@@ -57,7 +54,7 @@ class CodeWatch(Watch):
             raise self._error
 
     def _look(self) -> None:
-        self._ended.wait(_HEAD_START)
+        self._ended.wait(HEAD_START)
         try:
             from .survey import Survey  # here, since it would take a while of `init`
 

@@ -7,15 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...delivery.start import courier_ids
 from ...errors import MultitrackError
 from ...records import Metrics, now
 from ..nodes import Node
 from ..recorder import Recorder
-from ..watch import Watch
-from .gpus import Gpus
+from ..watch import HEAD_START, Watch
+
+if TYPE_CHECKING:
+    from .gpus import Gpus
 
 PREFIX = "system/"
 _PATIENCE = 2.0
@@ -59,6 +61,7 @@ class ResourceWatch(Watch):
             raise ResourceError("; ".join(f"{what}: {why}" for what, why in self._failed.items()))
 
     def _watch(self) -> None:
+        self._stop.wait(HEAD_START)
         with contextlib.ExitStack() as stack:
             try:
                 readers = list(self._readers(stack))
@@ -113,6 +116,8 @@ class ResourceWatch(Watch):
             yield node.prefix, gpus
 
     def _gpus(self, node: Node) -> Gpus | None:
+        from .gpus import Gpus
+
         try:
             return Gpus.find(node.claim)
         except ImportError:
