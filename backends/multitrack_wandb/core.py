@@ -20,6 +20,7 @@ from .failures import failure_of_answer
 
 if TYPE_CHECKING:
     from wandb import Settings
+    from wandb.proto.wandb_api_pb2 import ApiRequest, ApiResponse
 
 _mutex = threading.Lock()
 _running: Core | None = None
@@ -78,22 +79,28 @@ class Core:
         """Return the data that a GraphQL request is answered with.
 
         Raises:
-            TransientError, AuthError, PermanentError: it is not answered, or the login or the request is refused.
+            BackendError: see `request`.
         """
         from wandb.proto.wandb_api_pb2 import ApiRequest, GraphQLRequest
+
+        request = ApiRequest(graphql_request=GraphQLRequest(query=query, variables_json=json.dumps(variables)))
+        return json.loads(self.request(settings, request, timeout).graphql_response.data_json)
+
+    def request(self, settings: Settings, request: ApiRequest, timeout: float | None) -> ApiResponse:
+        """Return wandb-core's answer. Without a timeout it is wandb-core that tells when it has waited long enough: of transfers.
+
+        Raises:
+            TransientError, AuthError, PermanentError: it is not answered, or the login or the request is refused.
+        """
         from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
         try:
-            request = ApiRequest(
-                api_id=self._session(settings),
-                graphql_request=GraphQLRequest(query=query, variables_json=json.dumps(variables)),
-            )
+            request.api_id = self._session(settings)
             with _gone():
-                answer = self._connection.api_request(request, timeout=timeout)
+                return self._connection.api_request(request, timeout=timeout)
         except WandbApiFailedError as error:
             status = error.response.http_status if error.response is not None else 0
             raise failure_of_answer(str(error), status, answered=error.response is not None) from None
-        return json.loads(answer.graphql_response.data_json)
 
     def _session(self, settings: Settings) -> str:
         """Return wandb-core's number for these settings: it keeps connections and limits for each."""
