@@ -125,7 +125,7 @@ def read_objects(file: Path) -> Iterator[Any]:
 
 def _split(text: str) -> tuple[list[Any], str]:
     """Return the JSON objects at the beginning of a text, and what is left of it."""
-    values = []
+    values: list[Any] = []
     start = text.find("{")
     while start >= 0:
         try:

@@ -1,7 +1,7 @@
 """Operations of the 1.x client -> what a server would hold after them. Pure.
 
-Two readings of a log: `survey` finds what stands at the end (last values, what was deleted or cleared), `blocks` then streams the points that
-still count, in chunks. Memory is for one chunk a series, however long the log.
+Two readings of a log: `survey` finds what stands at the end (last values, what was deleted or cleared), `blocks` then streams the
+points that still count, in chunks. Memory is for one chunk a series, however long the log.
 
 Where a server would refuse an operation (a step that is not above the last one, an attribute of another type at the same path), what
 it carries is kept here.
@@ -85,7 +85,7 @@ class Survey:
                 del kept[key]
         if not types:
             for place in (self.files, self.sets, self.tracked, self.hashes):
-                place.pop(path, None)  # type: ignore[attr-defined]
+                place.pop(path, None)
 
 
 def survey(operations: Iterable[Operation]) -> Survey:
@@ -119,16 +119,8 @@ def _apply(found: Survey, operation: Operation) -> None:
         found.scalars[Key(path, scalar)] = body.get("value")
     elif kind in {"AddStrings", "RemoveStrings", "ClearStringSet"}:
         _apply_strings(found, kind, Key(path, "string_set"), body)
-    elif kind == "UploadFile":
-        found.files[path] = Upload(str(body.get("ext") or ""), body.get("file_path"), body.get("tmp_file_name"))
-    elif kind == "UploadFileContent":
-        found.files[path] = Upload(str(body.get("ext") or ""), content=body.get("file_content"))
-    elif kind == "UploadFileSet":
-        if body.get("reset") != "False" or path not in found.sets:
-            found.sets[path] = FileSet()
-        found.sets[path].patterns += body.get("file_globs") or []
-    elif kind == "DeleteFiles":
-        found.sets.setdefault(path, FileSet()).deleted += body.get("file_paths") or []
+    elif kind in {"UploadFile", "UploadFileContent", "UploadFileSet", "DeleteFiles"}:
+        _apply_files(found, kind, path, body)
     elif kind == "TrackFilesToArtifact":
         found.tracked.setdefault(path, []).extend(str(entry[0]) for entry in body.get("entries") or [])
     elif kind == "AssignArtifact":
@@ -140,6 +132,19 @@ def _apply(found: Survey, operation: Operation) -> None:
         found.copied.append(path)
     elif kind not in _IGNORED:
         found.unknown[kind] = found.unknown.get(kind, 0) + 1
+
+
+def _apply_files(found: Survey, kind: str, path: str, body: Mapping[str, Any]) -> None:
+    if kind == "UploadFile":
+        found.files[path] = Upload(str(body.get("ext") or ""), body.get("file_path"), body.get("tmp_file_name"))
+    elif kind == "UploadFileContent":
+        found.files[path] = Upload(str(body.get("ext") or ""), content=body.get("file_content"))
+    elif kind == "DeleteFiles":
+        found.sets.setdefault(path, FileSet()).deleted += body.get("file_paths") or []
+    else:
+        if body.get("reset") != "False" or path not in found.sets:  # the client writes it as a text
+            found.sets[path] = FileSet()
+        found.sets[path].patterns += body.get("file_globs") or []
 
 
 def _apply_strings(found: Survey, kind: str, key: Key, body: Mapping[str, Any]) -> None:
