@@ -19,6 +19,7 @@ from .settings import WandbSettings
 
 if TYPE_CHECKING:
     from wandb import Settings
+    from wandb.proto.wandb_api_pb2 import ApiRequest, ApiResponse
 
 _OWN_VARIABLES = (
     "WANDB_BASE_URL", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_CREDENTIALS_FILE", "WANDB_APP_URL", "WANDB_HTTP_TIMEOUT",
@@ -27,8 +28,10 @@ _OWN_VARIABLES = (
 )  # fmt: skip
 """The variables of W&B's that say how to reach it. The others (WANDB_MODE, WANDB_RUN_ID, WANDB_TAGS, ...) are about the run of a program
 that trains, and must not get into the runs that are delivered."""
-_RETRIES, _RETRY_WAIT = 1, 1
-"""How often wandb-core tries again, and after how many seconds. Its own patience is days; the waiting is done by delivery."""
+_RETRIES = 1
+"""How often wandb-core tries again. Its own patience is days; the waiting is done by delivery."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 1, 10
+"""Seconds until it does, growing from the one to the other; what a Retry-After header says, if the service sends one."""
 
 _VIEWER = "query Viewer { viewer { username entity } }"
 _RUN = """query MultitrackRun($entity: String, $project: String!, $run: String!) {
@@ -81,16 +84,16 @@ class RunThere:
 class Client:
     """One server, as one login sees it."""
 
-    def __init__(self, location: str | None, settings: WandbSettings) -> None:
-        """Nobody is asked yet.
+    def __init__(self, location: str | None, settings: WandbSettings, *, retries: int = _RETRIES) -> None:
+        """Nobody is asked yet. `retries`: how often wandb-core tries again before it tells of a failure.
 
         Raises:
             AuthError: there is no login for the server.
         """
         self.place = place_of(location)
         self._entity = self.place.entity or settings.entity or os.environ.get("WANDB_ENTITY") or None
-        self._timeout = settings.timeout
-        self._settings = _make_settings(settings)
+        self._timeout = (settings.timeout + _LONGEST_WAIT) * (retries + 1)
+        self._settings = _make_settings(settings, retries)
 
     @property
     def url(self) -> str:
@@ -103,7 +106,15 @@ class Client:
         Raises:
             BackendError: see `Core.ask`.
         """
-        return core().ask(self._settings, query, variables, self._timeout + _RETRY_WAIT)
+        return core().ask(self._settings, query, variables, self._timeout)
+
+    def request(self, request: ApiRequest) -> ApiResponse:
+        """Return wandb-core's answer to what is no single GraphQL question. wandb-core knows when it has waited long enough.
+
+        Raises:
+            BackendError: see `Core.request`.
+        """
+        return core().request(self._settings, request, None)
 
     @cached_property
     def viewer(self) -> Mapping[str, str]:
@@ -198,7 +209,7 @@ def check(location: str | None, settings: WandbSettings) -> str:
     return line
 
 
-def _make_settings(settings: WandbSettings) -> Settings:
+def _make_settings(settings: WandbSettings, retries: int) -> Settings:
     """Return wandb's settings for the target: its own, else W&B's variables, else the login that `wandb login` has left.
 
     Raises:
@@ -217,10 +228,10 @@ def _make_settings(settings: WandbSettings) -> Settings:
     made.resume = "allow"
     made.console = "off"
     made.x_disable_stats = made.x_disable_meta = made.disable_git = made.disable_code = made.disable_job_creation = True
-    made.x_graphql_retry_max = made.x_file_stream_retry_max = made.x_file_transfer_retry_max = _RETRIES
-    made.x_graphql_retry_wait_min_seconds = made.x_graphql_retry_wait_max_seconds = _RETRY_WAIT
-    made.x_file_stream_retry_wait_min_seconds = made.x_file_stream_retry_wait_max_seconds = _RETRY_WAIT
-    made.x_file_transfer_retry_wait_min_seconds = made.x_file_transfer_retry_wait_max_seconds = _RETRY_WAIT
+    made.x_graphql_retry_max = made.x_file_stream_retry_max = made.x_file_transfer_retry_max = retries
+    made.x_graphql_retry_wait_min_seconds = made.x_file_stream_retry_wait_min_seconds = _SHORTEST_WAIT
+    made.x_graphql_retry_wait_max_seconds = made.x_file_stream_retry_wait_max_seconds = _LONGEST_WAIT
+    made.x_file_transfer_retry_wait_min_seconds, made.x_file_transfer_retry_wait_max_seconds = _SHORTEST_WAIT, _LONGEST_WAIT
     made.x_graphql_timeout_seconds = made.x_file_stream_timeout_seconds = settings.timeout
     return made
 
