@@ -80,6 +80,7 @@ def _record(definition: MetricDefinition | None, *, name: str = "", glob: bool =
     else:
         record.name = name
         record.expanded_from_glob = definition is not None and "*" in definition.name
+    record._control.overwrite = True  # a complete definition, no addition to the one before
     record.options.defined = definition is not None
     x = definition.x if definition is not None else None
     if x is not None or axis:

@@ -43,7 +43,7 @@ from .definitions import Definitions
 from .location import Place, project_name
 from .rows import Row, next_step, rows_of, system_key
 from .summary import SummaryValues
-from .values import is_deliverable, to_json
+from .values import int_to_text, is_deliverable, shown_tags, to_json
 
 _OWN_FOLDERS = ("media/", "code/", "environment/", "data/")
 """Artifacts that multitrack itself puts beside its records: run files, whatever their type."""
@@ -183,11 +183,19 @@ class Encoder:
     def _start_fields(self, run: pb.RunRecord, record: RunStarted) -> None:
         run.host = _clean(record.host or "")
         self.config.tell(names.STARTED, record.time)
-        for name, value in ((names.USER, record.user), (names.REPRODUCES, record.reproduces), ("host", record.host)):
+        for name, value in ((names.USER, record.user), (names.REPRODUCES, record.reproduces)):
             if value is not None:
                 self.config.tell(name, _told(value))
         if run.project != record.project:
             self.config.tell(names.PROJECT, record.project)
+
+    def _update(self, record: RunUpdated) -> None:
+        if record.status is not None:
+            self.config.tell(names.STATUS, record.status)
+            self.config.tell(names.ENDED, None)
+            self.config.tell(names.ERROR, None)
+        if record.deleted is not None:
+            self.config.tell(names.DELETED, record.deleted or None)
 
     def _tag(self, name: str, value: str | None) -> None:
         if name.startswith(RESERVED_TAGS):
@@ -211,10 +219,8 @@ class Encoder:
                 continue
             if isinstance(record, RunStarted | RunUpdated):
                 self._call(run, record)
-                if isinstance(record, RunUpdated) and record.status is not None:
-                    self.config.tell(names.STATUS, record.status)
-                if isinstance(record, RunUpdated) and record.deleted is not None:
-                    self.config.tell("deleted", record.deleted or None)
+                if isinstance(record, RunUpdated):
+                    self._update(record)
             elif isinstance(record, Hyperparameters):
                 self._add_params(record)
             elif isinstance(record, Summary):
@@ -389,12 +395,6 @@ def exit_record(status: str, runtime: int) -> pb.Record:
     return pb.Record(exit=pb.RunExitRecord(not_complete=True, runtime=runtime))
 
 
-def shown_tags(tags: Mapping[str, str | None]) -> list[str]:
-    """Return the tags as W&B shows them: those of up to 64 characters, a value behind its name."""
-    shown = (name if not value else f"{name}: {value}" for name, value in tags.items())
-    return list(dict.fromkeys(text for text in shown if text and len(text) <= names.TAG_LENGTH and is_deliverable(text)))
-
-
 def why_not_a_file_name(name: str) -> str | None:
     """Return why an artifact cannot go there under this name, None when it can. A `NameRule` cannot say this one."""
     if any(len(part.encode("utf-8", "surrogatepass")) > _PART_BYTES for part in name.split("/")):
@@ -453,7 +453,7 @@ def _console(record: LogLines) -> Iterator[pb.Record]:
 
 
 def _step_json(step: int | float) -> str:
-    return json.dumps(str(step)) if type(step) is int and abs(step) > names.EXACT_INTS else to_json(step)
+    return json.dumps(int_to_text(step)) if type(step) is int and abs(step) > names.EXACT_INTS else to_json(step)
 
 
 def _told(value: Any) -> Any:

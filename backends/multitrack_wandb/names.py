@@ -66,6 +66,8 @@ STARTED = "started"
 """Microseconds: as is `ended`. W&B keeps milliseconds or seconds of the one, and nothing of the other."""
 ENDED = "ended"
 ERROR = "error"
+DELETED = "deleted"
+"""true: the run is among the deleted ones where it comes from; W&B keeps none."""
 AXIS = "axis"
 """true: some rows could not have their own steps as `_step`, and `multitrack/step` is the x-axis of charts."""
 
@@ -73,6 +75,9 @@ AXIS = "axis"
 
 EXPLICIT = "explicit"
 """Names of the summary values that were set; the others are the metrics' last ones."""
+
+SUMMARY_OWN = (CONFIG, CONFIG_INTERNAL, "_step", "_timestamp", "_runtime")
+"""Keys of a summary that are no metrics."""
 
 # -- history ---------------------------------------------------------------------------------------------------------
 

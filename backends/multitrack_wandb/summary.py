@@ -20,7 +20,6 @@ from .values import from_json, to_json
 _RULES = ("min", "max", "mean", "first", "last")
 _TOTALS = "totals"
 """Sum and number of the points of metrics whose mean is wanted."""
-_OWN = (names.CONFIG, names.CONFIG_INTERNAL, names.STEP, names.TIMESTAMP, names.RUNTIME)
 
 
 class SummaryValues:
@@ -38,7 +37,7 @@ class SummaryValues:
         self._exact = dict(read_exact(self._own.get(names.EXACT)))
         self._totals: dict[str, list[float]] = self._own.setdefault(_TOTALS, {})
         self._stats = {name: dict(value) for name, value in held.items() if isinstance(value, Mapping) and not _is_object(value)}
-        self.known = {name for name in held if name not in _OWN}
+        self.known = {name for name in held if name not in names.SUMMARY_OWN}
         """Names that the summary has, or has had."""
         self._changed: dict[str, str] = {}
 
@@ -47,10 +46,10 @@ class SummaryValues:
         for name, value in values.items():
             self._explicit.add(name)
             text = to_json(value)
-            if name not in _OWN:
+            if name not in names.SUMMARY_OWN:
                 self._changed[name] = text
             self._exact.pop((name,), None)
-            if name in _OWN or not _survives(value):
+            if name in names.SUMMARY_OWN or not _survives(value):
                 self._exact[name,] = value
         self._own[names.EXPLICIT] = sorted(self._explicit)
         self._own[names.EXACT] = write_exact(self._exact)
@@ -59,7 +58,7 @@ class SummaryValues:
     def add(self, name: str, values: Iterable[Any], definition: MetricDefinition | None) -> None:
         """Bring in a metric's next points. `definition` says which of them stands for all; None: the last."""
         self.known.add(name)
-        if name in self._explicit or name in _OWN:
+        if name in self._explicit or name in names.SUMMARY_OWN:
             return
         rule = definition.summary if definition is not None else None
         if rule == "none":
@@ -117,12 +116,16 @@ def summary_of(summary: Mapping[str, Any], last: Mapping[str, Any], *, ours: boo
     """
     own = summary.get(names.CONFIG) if ours else None
     if not isinstance(own, Mapping):
-        found = {name: from_json(value, floats=None) for name, value in summary.items() if name not in _OWN and _is_set(name, value, last)}
+        found = {
+            name: from_json(value, floats=None)
+            for name, value in summary.items()
+            if name not in names.SUMMARY_OWN and _is_set(name, value, last)
+        }
         return {name: value for name, value in found.items() if value is not None}
     exact = {path[0]: value for path, value in read_exact(own.get(names.EXACT)) if path}
     values: dict[str, Value] = {}
     for name in own.get(names.EXPLICIT, ()):
-        if name in _OWN and name in exact:
+        if name in names.SUMMARY_OWN and name in exact:
             values[name] = exact[name]
         elif name in summary:
             value = from_json(summary[name], floats=None)

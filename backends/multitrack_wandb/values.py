@@ -104,6 +104,15 @@ def _media_type(kind: str, value: Mapping[str, Any]) -> str | None:
     return {"table-file": "application/json", "html-file": "text/html", "plotly-file": "application/vnd.plotly.v1+json"}.get(kind)
 
 
+# -- tags ----------------------------------------------------------------------------------------------------------------------
+
+
+def shown_tags(tags: Mapping[str, str | None]) -> list[str]:
+    """Return the tags as W&B shows them: those of up to 64 characters, a value behind its name."""
+    shown = (name if not value else f"{name}: {value}" for name, value in tags.items())
+    return list(dict.fromkeys(text for text in shown if text and len(text) <= names.TAG_LENGTH and is_deliverable(text)))
+
+
 # -- params ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +136,7 @@ def plain(value: Any) -> Any:
     if type(value) is float and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if type(value) is int and abs(value) > names.EXACT_INTS:
-        return str(value) if value.bit_length() < 10_000 else hex(value)
+        return int_to_text(value)
     if isinstance(value, str):
         return value if is_deliverable(value) else _escaped(value)
     if isinstance(value, Mapping):
@@ -160,3 +169,16 @@ def is_deliverable(text: str) -> bool:
 
 def _escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def int_to_text(value: int) -> str:
+    """Return an int of any size as text. Python refuses to print ints of more than 4300 digits; hexadecimal has no such limit."""
+    return str(value) if value.bit_length() < 10_000 else hex(value)
+
+
+def int_from_text(text: str) -> int | None:
+    """Return the int that `int_to_text` wrote; None where somebody has written something else."""
+    try:
+        return int(text, 16 if "x" in text else 10)
+    except ValueError:
+        return None
