@@ -2,7 +2,8 @@
 
 Importing this package imports neither Neptune's client nor pyarrow. What a location is decides who reads it:
 
-    neptune:./exports     a folder of neptune-exporter      export/
+    neptune:./exports     a folder of neptune-exporter                   export/
+    neptune:./.neptune    what the clients left on the disk, or over it  offline/
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .settings import NeptuneSettings
 
 if TYPE_CHECKING:
     from .export.source import ExportSource
+    from .offline.source import OfflineSource
 
 __all__ = ["NeptuneBackend", "NeptuneSettings"]
 
@@ -44,6 +46,8 @@ class NeptuneBackend(Backend):
 
     def check(self) -> str:
         """Look at the folder; return a line like `a neptune-exporter folder: 312 runs of 2 projects`."""
+        if kind_of(self.location) == "folder":
+            return f"a folder of Neptune's clients: {self._offline().describe()}"
         with_runs = self._export().describe()
         return f"a neptune-exporter folder: {with_runs}"
 
@@ -53,7 +57,12 @@ class NeptuneBackend(Backend):
 
     def source(self) -> Source:
         """Return a source for what the location is."""
-        return self._export()
+        return self._offline() if kind_of(self.location) == "folder" else self._export()
+
+    def _offline(self) -> OfflineSource:
+        from .offline.source import OfflineSource
+
+        return OfflineSource(Path(self.location or "."), cast(NeptuneSettings, self.settings))
 
     def _export(self) -> ExportSource:
         from .export.source import ExportSource

@@ -36,6 +36,27 @@ class NeptuneSettings(BackendSettings):
         ),
     )
 
+    partial: bool = Field(
+        default=False,
+        description=(
+            "Of an export, whether runs that are damaged (a part is missing, cut off or was never finished) are read as far as they go. "
+            "Otherwise they are refused, each with its reason, until they have been mended."
+        ),
+    )
+
+    project: str | None = Field(
+        default=None,
+        description="The project of runs in `.neptune` folders of the 1.x client, which do not name it. Left out, `offline`.",
+        json_schema_extra={"env": ["NEPTUNE_PROJECT"]},
+    )
+    local_files: bool = Field(
+        default=True,
+        description=(
+            "Whether files that a `.neptune` folder names by their places on this machine are read from there. Switch it off for folders "
+            "that somebody else has made."
+        ),
+    )
+
     @field_validator("source_tz")
     @classmethod
     def _is_a_zone(cls, name: str | None) -> str | None:
