@@ -306,6 +306,13 @@ class Source(ABC):
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
         """Write an artifact's content to the file `to`. PermanentError: the service has lost it."""
 
+    def notices(self, run: RunRef | None = None) -> Sequence[str]:  # noqa: ARG002 - for those who override it
+        """Return what people should know of a run that `read` has gone through: what is missing from it or looks wrong, a line each.
+
+        Without a run: what is to be said of the place and belongs to none of its runs.
+        """
+        return ()
+
     def journal(self, run: RunRef) -> Path | None:  # noqa: ARG002 - for those who override it
         """Return the folder of the run's journal where the source is made of journals, so that it need not be copied; else None."""
         return None

@@ -152,13 +152,14 @@ def verify(
     deleted: bool = False,
     as_recorded: bool = False,
     contents: bool = True,
+    source_settings: Mapping[str, Any] | None = None,
     on_plan: Callable[[Sequence[RunRef]], None] = lambda _runs: None,
     on_run: Callable[[Verification], None] = lambda _run: None,
 ) -> VerificationReport:
     """Compare what a destination holds with what a source holds, run by run. Changes nothing anywhere.
 
     Args:
-        source, destination, projects, ..., as_recorded: as for `migrate`.
+        source, destination, projects, ..., as_recorded, source_settings: as for `migrate`.
         contents: whether the contents of artifacts are fetched and compared; without, only names and sizes are.
         on_plan, on_run: told which runs there are to compare, and about each as it has been.
 
@@ -168,7 +169,7 @@ def verify(
     """
     settings = load_settings(Path.cwd(), os.environ)
     origin = source if isinstance(source, Address) else Address.parse(source)
-    from_target, to_target = settings.target(origin), settings.target(destination)
+    from_target, to_target = settings.target(origin).with_settings(source_settings or {}), settings.target(destination)
     wanted = make_filter(
         projects=projects,
         runs=[origin.run_id] if origin.run_id else runs,

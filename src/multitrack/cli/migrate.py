@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .output import AsJson, RunProgress, print_json
-from .selection import Deleted, Projects, RunIds, Since, Statuses, Tags, Until, conditions
+from .selection import Deleted, Projects, RunIds, Since, SourceSettings, SourceTz, Statuses, Tags, Until, conditions, parse_settings
 
 Source = Annotated[str, typer.Argument(help="Where the runs are: an address, a target's name, or ADDRESS#ID for one run.")]
 Destination = Annotated[str, typer.Argument(help="Where they go.")]
@@ -35,6 +35,8 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; tell what would be done and what would be lost.")] = False,
     staging: Annotated[Path | None, typer.Option("--staging", help="A folder for runs on their way.")] = None,
     keep_staged: Annotated[bool, typer.Option("--keep-staged", help="Keep the runs in the staging folder, as an archive.")] = False,
+    source_tz: SourceTz = None,
+    source_setting: SourceSettings = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the whole report to this file, as JSON.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +49,7 @@ def migrate(
             destination,
             **conditions(project, run, tag, status, since, until, deleted),
             as_recorded=as_recorded,
+            source_settings=parse_settings(source_setting, source_tz),
             again=again,
             dry_run=dry_run,
             staging=staging,
@@ -56,7 +59,9 @@ def migrate(
         )
     conclude(done, report, as_json=as_json)
     if done.ok and not dry_run and done.outcomes and not as_json:
-        print(f"Check every field and point with: multitrack verify {source} {destination}")
+        named = [("--source-tz", source_tz), *(("--source-setting", setting) for setting in source_setting or ())]
+        words = [*(word for option, value in named if value is not None for word in (option, value)), source, destination]
+        print(f"Check every field and point with: multitrack verify {' '.join(words)}")
 
 
 def conclude(done: Any, report: Path | None, *, as_json: bool) -> None:

@@ -22,6 +22,18 @@ Filter = Annotated[
 ]
 Deleted = Annotated[bool, typer.Option("--deleted", help="Deleted runs as well.")]
 
+SourceTz = Annotated[
+    str | None,
+    typer.Option(
+        "--source-tz",
+        help="The time zone in which the source wrote its times, for one that wrote local ones: --source-setting source_tz=...",
+    ),
+]
+SourceSettings = Annotated[
+    list[str] | None,
+    typer.Option("--source-setting", help="A setting of the source, before that of its target: NAME=VALUE; may be repeated."),
+]
+
 STATUSES = ("scheduled", "running", "finished", "failed", "killed", "crashed")
 
 
@@ -32,6 +44,21 @@ def parse_tags(tags: Sequence[str] | None) -> dict[str, str | None]:
         name, separator, value = tag.partition("=")
         found[name] = value if separator else None
     return found
+
+
+def parse_settings(settings: Sequence[str] | None, source_tz: str | None) -> dict[str, str]:
+    """Return settings by name.
+
+    Raises:
+        ConfigError: one is not NAME=VALUE.
+    """
+    found = {}
+    for setting in settings or ():
+        name, separator, value = setting.partition("=")
+        if not separator:
+            raise ConfigError(f"--source-setting: {setting!r} has no '='; write NAME=VALUE")
+        found[name] = value
+    return found if source_tz is None else {**found, "source_tz": source_tz}
 
 
 def parse_statuses(statuses: Sequence[str] | None) -> list[Any] | None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from ..address import holds_password
 from ..backend import Backend, BackendSettings
-from ..errors import ConfigError
+from ..errors import ConfigError, did_you_mean
 from ..registry import find_backend, load_backend
 from .filters import Filters, Selection
 from .sources import Origin, Sources, variable_prefix
@@ -126,6 +126,27 @@ class Target:
         present = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
         settings = _validate(self.name, find_backend(self.backend), {**present, **secrets})
         return replace(self, settings=settings, lost_secrets=tuple(name for name in self.lost_secrets if name not in secrets))
+
+    def with_settings(self, given: Mapping[str, Any]) -> Self:
+        """Return the target with these settings before its own.
+
+        Raises:
+            ConfigError: its backend has no such setting, it cannot be this, or it is a secret.
+        """
+        if not given:
+            return self
+        backend = find_backend(self.backend)
+        known = backend.settings_type.model_fields
+        for key in given:
+            if key not in known:
+                raise ConfigError(f"{backend.label} has no setting {key!r}.{did_you_mean(key, known)} It has {', '.join(known)}")
+            if key in secret_fields(backend.settings_type):
+                raise ConfigError(f"{key!r} is a secret: set {variable_prefix(self.name)}{key.upper()}, so that nobody sees it")
+        present = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        try:
+            return replace(self, settings=backend.settings_type.model_validate({**present, **given}))
+        except ValidationError as error:
+            raise ConfigError(f"{backend.label}: {explain(error, secret_fields(backend.settings_type))[1]}") from None
 
 
 def place_name(backend: str, location: str | None) -> str:

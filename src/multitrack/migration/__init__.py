@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..adapt import Adapter, Losses
 from ..address import Address
@@ -52,6 +52,7 @@ def migrate(
     dry_run: bool = False,
     staging: str | Path | None = None,
     keep_staged: bool = False,
+    source_settings: Mapping[str, Any] | None = None,
     on_plan: Callable[[Sequence[object]], None] = lambda _planned: None,
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> MigrationReport:
@@ -67,6 +68,7 @@ def migrate(
         dry_run: change nothing; the report tells what would be done and what the destination could not hold.
         staging: a folder for runs on their way; one in the user's cache if left out.
         keep_staged: keep them there afterwards, as an archive.
+        source_settings: settings of the source that hold before those of its target, by name; no secrets.
         on_plan, on_outcome: told which runs there are to move, and what became of each.
 
     Returns:
@@ -79,7 +81,7 @@ def migrate(
     """
     settings = load_settings(Path.cwd(), os.environ)
     origin = source if isinstance(source, Address) else Address.parse(source)
-    from_target, to_target = settings.target(origin), settings.target(destination)
+    from_target, to_target = settings.target(origin).with_settings(source_settings or {}), settings.target(destination)
     if (from_target.backend, from_target.location) == (to_target.backend, to_target.location):
         raise ConfigError(f"{from_target} and {to_target} are the same place")
     wanted = make_filter(
@@ -98,6 +100,7 @@ def migrate(
     reading = from_backend.source()
     try:
         planned = plan(reading, to_backend, wanted)
+        report.notices = tuple(reading.notices())
         if again:
             planned = [Planned(item.run, "changed" if item.standing == "unchanged" else item.standing) for item in planned]
         on_plan(planned)
@@ -176,4 +179,5 @@ def _foresee(reading: Source, from_backend: Backend, to_backend: Backend, filter
                 points += sum(1 for _ in entry_points([Entry("", 0, passed)]))
     except Exception as error:  # noqa: BLE001 - as in the migration itself, one bad run does not hide the others
         return Outcome(run.id, run.project, run.name, "failed", error=f"{type(error).__name__}: {error}")
-    return Outcome(run.id, run.project, run.name, "planned", records=records, points=points, losses=losses)
+    notices = tuple(reading.notices(run))
+    return Outcome(run.id, run.project, run.name, "planned", records=records, points=points, losses=losses, notices=notices)

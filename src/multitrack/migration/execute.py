@@ -134,6 +134,7 @@ class Migration:
             points=progress.points,
             url=progress.url,
             problems=tuple(staged.problems),
+            notices=tuple(staged.notices),
             losses=Losses.from_json(progress.losses),
             rejected=progress.rejected,
         )

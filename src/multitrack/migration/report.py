@@ -28,6 +28,8 @@ class Outcome:
     error: str | None = None
     problems: tuple[str, ...] = ()
     """What the source had lost."""
+    notices: tuple[str, ...] = ()
+    """What else the source says of the run: what is missing from it, or looks wrong."""
     losses: Losses = field(default_factory=Losses)
     """What the destination cannot hold as it is. The attached records hold it."""
     rejected: int = 0
@@ -45,6 +47,7 @@ class Outcome:
             "url": self.url,
             "error": self.error,
             "problems": list(self.problems),
+            "notices": list(self.notices),
             "losses": self.losses.to_json(),
             "rejected": self.rejected,
         }
@@ -61,6 +64,8 @@ class MigrationReport:
     stopped: str | None = None
     """Why it ended before it had tried every run."""
     untried: int = 0
+    notices: tuple[str, ...] = ()
+    """What the source says of itself, and of none of its runs."""
     _mutex: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, outcome: Outcome) -> None:
@@ -96,6 +101,7 @@ class MigrationReport:
             "counts": self.counts,
             "stopped": self.stopped,
             "untried": self.untried,
+            "notices": list(self.notices),
             "losses": self.losses.to_json(),
             "runs": [outcome.to_json() for outcome in self.outcomes],
         }
@@ -112,6 +118,7 @@ class MigrationReport:
         if self.losses:
             yield "  declared losses (the attached records hold the originals):" if not self.dry_run else "  losses to expect:"
             yield from (f"    {line}" for line in self.losses.lines())
+        yield from (f"  {notice}" for notice in self.notices)
         for outcome in self.outcomes:
             yield from self._complaints(outcome)
         if self.stopped:
@@ -125,3 +132,4 @@ class MigrationReport:
         if outcome.rejected:
             yield f"  {label}: the destination refused {outcome.rejected:,} records"
         yield from (f"  {label}: lost at the source: {problem}" for problem in outcome.problems)
+        yield from (f"  {label}: {notice}" for notice in outcome.notices)

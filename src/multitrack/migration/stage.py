@@ -31,6 +31,8 @@ class Staged:
     folder: RunFolder
     problems: list[str] = field(default_factory=list)
     """What the source has lost, or what of it cannot be used."""
+    notices: list[str] = field(default_factory=list)
+    """What the source says of the run besides."""
 
 
 class Stage:
@@ -54,13 +56,14 @@ class Stage:
         with contextlib.suppress(FileNotFoundError):
             staged = orjson.loads(note.read_bytes())
             if run.version is not None and staged["version"] == run.version:
-                return Staged(folder, staged["problems"])
+                return Staged(folder, staged["problems"], staged.get("notices", []))
         shutil.rmtree(folder.path, ignore_errors=True)
         folder.create()
         reading = _Reading(self._source, self._capabilities, run, folder, self._address, as_recorded=self._as_recorded)
         reading.write()
-        write_atomically(note, orjson.dumps({"version": run.version, "problems": reading.problems}))
-        return Staged(folder, reading.problems)
+        staged = Staged(folder, reading.problems, list(self._source.notices(run)))
+        write_atomically(note, orjson.dumps({"version": run.version, "problems": staged.problems, "notices": staged.notices}))
+        return staged
 
     def drop(self, run: RunRef) -> None:
         """Remove a run that has arrived."""
