@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from multitrack.errors import AuthError, PermanentError
 
-from .core import Upload, core
+from .core import Upload, core, core_folder
 from .location import place_of
 from .settings import WandbSettings
 
@@ -40,6 +40,9 @@ _RUN = """query MultitrackRun($entity: String, $project: String!, $run: String!)
             id state displayName config summaryMetrics tags notes historyLineCount eventsLineCount logLineCount lastHistoryStep
         }
     }
+}"""
+_CREATE = """mutation MultitrackCreate($entity: String, $project: String!, $run: String!) {
+    upsertBucket(input: {entityName: $entity, modelName: $project, name: $run}) { bucket { id } inserted }
 }"""
 _FILES = """query MultitrackFiles($entity: String, $project: String!, $run: String!, $names: [String]) {
     project(name: $project, entityName: $entity) {
@@ -164,6 +167,14 @@ class Client:
             tags=list(found["tags"] or ()),
         )
 
+    def create_run(self, project: str, run_id: str) -> None:
+        """Create a run that the service does not have, and the project too if need be.
+
+        Raises:
+            BackendError: see `ask`. A run that was deleted there does not come back.
+        """
+        self.ask(_CREATE, entity=self.entity, project=project, run=run_id)
+
     def file_sizes(self, project: str, run_id: str, names: list[str]) -> Mapping[str, int]:
         """Return the sizes, in bytes, of those of a run's files that the service has."""
         sizes: dict[str, int] = {}
@@ -225,8 +236,9 @@ def _make_settings(settings: WandbSettings, retries: int) -> Settings:
         made.api_key = settings.api_key.get_secret_value()
     if made.api_key is None and made.identity_token_file is None:
         made.api_key = _key_from_netrc(made.base_url)
+    made.root_dir = str(core_folder())
     made.resume = "allow"
-    made.console = "off"
+    made.console, made.console_multipart = "wrap", True  # the lines of each upload in a file of their own, in place of one of the last ones
     made.x_disable_stats = made.x_disable_meta = made.disable_git = made.disable_code = made.disable_job_creation = True
     made.x_graphql_retry_max = made.x_file_stream_retry_max = made.x_file_transfer_retry_max = retries
     made.x_graphql_retry_wait_min_seconds = made.x_file_stream_retry_wait_min_seconds = _SHORTEST_WAIT
@@ -246,4 +258,4 @@ def _key_from_netrc(base_url: str) -> str:
         raise AuthError(f"the login for {base_url} in netrc is none of W&B's: {error}") from None
     if key is None:
         raise AuthError(f"there is no login for {base_url}: set WANDB_API_KEY, or run `wandb login`")
-    return key
+    return str(key)

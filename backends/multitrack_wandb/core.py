@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import shutil
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _mutex = threading.Lock()
 _running: Core | None = None
+_folder: Path | None = None
 
 
 def core() -> Core:
@@ -37,6 +40,16 @@ def core() -> Core:
         if _running is None or not _running.is_alive():
             _running = Core()
         return _running
+
+
+def core_folder() -> Path:
+    """Return where wandb-core may put what it writes of itself: a temporary folder that ends with this process."""
+    global _folder
+    with _mutex:
+        if _folder is None or not _folder.is_dir():
+            _folder = Path(tempfile.mkdtemp(prefix="multitrack-wandb-core-"))
+            atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+        return _folder
 
 
 class Core:
@@ -68,6 +81,11 @@ class Core:
     def is_alive(self) -> bool:
         """Return whether the process is there."""
         return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once: what it still has under way must not arrive any more."""
+        self._process.kill()
+        self._process.wait()
 
     def _end(self) -> None:
         with contextlib.suppress(Exception):
@@ -129,7 +147,7 @@ class Core:
             return await self._connection.sync(answer.id, parallelism=1)
 
         with _gone():
-            return Upload(self._asyncer.run(begin))
+            return Upload(self, self._asyncer.run(begin))
 
 
 _STARTING = 30.0
@@ -139,7 +157,8 @@ _STARTING = 30.0
 class Upload:
     """A transaction log on its way."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, owner: Core, handle: Any) -> None:
+        self._owner = owner
         self._handle = handle
 
     def wait(self, timeout: float) -> None:
@@ -151,16 +170,16 @@ class Upload:
         """
         from wandb.proto.wandb_sync_pb2 import ServerSyncMessage
 
-        with _gone():
-            answer = self._handle.wait_or(timeout=timeout)
+        try:
+            with _gone():
+                answer = self._handle.wait_or(timeout=timeout)
+        except BaseException:
+            # It may still be under way, behind whoever takes it up again. wandb-core has no way to end one upload for certain.
+            self._owner.kill()
+            raise
         errors = [message.content for message in answer.messages if message.severity >= ServerSyncMessage.SEVERITY_ERROR]
         if errors:
             raise _failure_of_upload(errors[0])
-
-    def cancel(self) -> None:
-        """Give it up."""
-        with contextlib.suppress(Exception):
-            self._handle.cancel()
 
 
 def _failure_of_upload(text: str) -> BackendError:

@@ -112,9 +112,9 @@ class Encoder:
     def opening(self) -> pb.Record:
         """Return the record that a log begins with: which run, with the whole config; for a new run, what it is called as well."""
         run = self._run_record()
-        run.start_time.FromMicroseconds(self._start.time)
         if self._is_new:
             self._call(run, self._start)
+            self._is_new = False
         self.config.changes()
         for key, value in self.config.values.items():
             run.config.update.add(key=key, value_json=json.dumps(value))
@@ -161,7 +161,9 @@ class Encoder:
 
     def _run_record(self) -> pb.RunRecord:
         project = self._place.project or project_name(self._start.project)
-        return pb.RunRecord(run_id=self._start.id, project=project, entity=self._place.entity or "")
+        run = pb.RunRecord(run_id=self._start.id, project=project, entity=self._place.entity or "")
+        run.start_time.FromMicroseconds(self._start.time)  # in each: wandb-core takes a record without one for a run of 1970
+        return run
 
     def _call(self, run: pb.RunRecord, record: RunStarted | RunUpdated) -> None:
         """Set what the run is called, on the record, and in the config: what was sent."""
