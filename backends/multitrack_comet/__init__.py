@@ -87,7 +87,7 @@ class CometBackend(Backend):
         if path is not None:
             from .offline_sink import OfflineSink
 
-            return OfflineSink(path)
+            return OfflineSink(path, self._settings.workspace)
         from .sink import CometSink
 
         return CometSink(self.location, self._settings)

@@ -60,7 +60,7 @@ _STATUSES = frozenset(("scheduled", "running", "finished", "failed", "killed", "
 _OUR_OTHERS = frozenset(
     (
         TAG_PARENT, names.OTHER_NAME, names.OTHER_STATUS, names.OTHER_ERROR, names.OTHER_GROUP, names.OTHER_JOB_TYPE, names.OTHER_USER,
-        names.OTHER_HOST, names.OTHER_REPRODUCES, names.OTHER_BATCHES,
+        names.OTHER_HOST, names.OTHER_REPRODUCES, names.OTHER_BATCHES, names.OTHER_DELETED,
     )
 )  # fmt: skip
 _TEXT_SAMPLE = "auto-generated-in-the-backend"

@@ -44,6 +44,8 @@ OTHER_HOST = "multitrack.host"
 OTHER_REPRODUCES = "multitrack.reproduces"
 OTHER_SUMMARY = "multitrack.summary."
 OTHER_CAPTURE_FAILED = "multitrack.capture_failed."
+OTHER_DELETED = "multitrack.deleted"
+"""In archives alone: the run is among the deleted ones."""
 OTHER_BATCHES = "multitrack.batches"
 """In archives alone: how many batches stand before this line."""
 

@@ -31,7 +31,7 @@ def test_a_third_party_backend_is_found_like_our_own(tmp_path: Path) -> None:
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest_name() -> None:
-    with pytest.raises(UnknownBackendError, match=r"no backend 'mlfow'. Did you mean 'mlflow'\? Installed are: local, mlflow"):
+    with pytest.raises(UnknownBackendError, match=r"no backend 'mlfow'. Did you mean 'mlflow'\? Installed are: comet, local, mlflow"):
         registry.load_backend("mlfow")
 
 
