@@ -136,15 +136,15 @@ def _read_fork(data: bytes) -> dict[str, Any]:
 
 
 def _read_step(value: int | bytes) -> int | float:
-    parts = {number: number_of(part) for number, part in read_fields(bytes_of(value))}
+    parts = {number: number_of(part) for number, part in read_fields(bytes_of(value)) if number in {1, 2}}
     whole, micro = parts.get(1, 0), parts.get(2, 0)
     return (whole * MICRO + micro) / MICRO if micro else whole
 
 
 def _read_time(value: int | bytes) -> int:
     """`google.protobuf.Timestamp`: 1 seconds, 2 nanoseconds."""
-    parts = {number: signed(part) for number, part in read_fields(bytes_of(value))}
-    return parts.get(1, 0) * MICRO + parts.get(2, 0) // 1000
+    parts = {number: signed(part) for number, part in read_fields(bytes_of(value)) if number in {1, 2}}
+    return parts.get(1, 0) * MICRO + round(parts.get(2, 0) / 1000)  # the client makes them of floats
 
 
 def _read_entry(value: int | bytes) -> tuple[str, bytes]:

@@ -385,10 +385,11 @@ class ScaleRun(OfflineRun):
     @cached_property
     def series(self) -> set[Key]:
         own = {key for found in self.surveys for key in found.series}
-        return own | self.ancestor.series if self.ancestor is not None else own
+        inherited = self.ancestor.series if self.ancestor is not None else set()
+        return own | {key for key in inherited if not key.path.startswith(names.OWN_NAMESPACES)}
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the points; those that the run has inherited, up to the fork, first."""
+        """Yield the points; those that the run has inherited, up to the fork, first. What that one used and printed is not inherited."""
         for block in self._own_and_inherited():
             if block.key.type != "file_series":
                 yield block
@@ -398,7 +399,7 @@ class ScaleRun(OfflineRun):
         if ancestor is not None and fork is not None:
             for block in ancestor._own_and_inherited():
                 kept = [place for place, step in enumerate(block.steps) if step <= fork]
-                if kept:
+                if kept and not block.key.path.startswith(names.OWN_NAMESPACES):
                     parts = ([column[place] for place in kept] for column in (block.steps, block.times, block.values))
                     yield Block(block.key, block.first, *parts)  # type: ignore[arg-type]
         for file, found in zip(self._files, self.surveys, strict=True):
