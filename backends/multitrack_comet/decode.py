@@ -32,6 +32,7 @@ from multitrack.records import (
     CodeVersion,
     DataVersion,
     Environment,
+    Gpu,
     Hyperparameters,
     LogLines,
     MetricDefinition,
@@ -356,9 +357,12 @@ def code_version(run: NativeRun, written: CodeVersion | None = None) -> CodeVers
         return written.model_copy(update=shown)
     if run.patch:
         shown["diff"], shown["dirty"] = run.patch, True
+    command = run.system.get("command")
+    if isinstance(command, list) and command:
+        shown["command"] = [str(word) for word in command]
     if not shown:
         return None
-    return CodeVersion(time=started_at(run), vcs="git" if shown.keys() - {"entry_point"} else None, **shown)
+    return CodeVersion(time=started_at(run), vcs="git" if shown.keys() - {"entry_point", "command"} else None, **shown)
 
 
 def strip_credentials(url: str) -> str:
@@ -388,7 +392,16 @@ def _environment(run: NativeRun) -> Iterator[Environment]:
         distribution=system.get("os"),
         architecture=system.get("machine"),
         cpu=system.get("processor"),
+        gpus=[
+            Gpu(name=str(gpu["name"]), memory=_int(gpu.get("totalMemory")), uuid=gpu.get("uuid"), number=_int(gpu.get("gpuIndex")))
+            for gpu in run.gpus
+            if gpu.get("name")
+        ],
     )
+
+
+def _int(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 # -- console ----------------------------------------------------------------------------------------------------------
@@ -465,21 +478,21 @@ def artifacts(run: NativeRun) -> Iterator[tuple[NativeAsset, Artifact]]:
 
 
 def _besides(run: NativeRun) -> Iterator[NativeAsset]:
-    if not is_ours(run):
-        contents = {names.HTML_FILE: run.html, names.GRAPH_FILE: run.graph}
-        yield from (
-            NativeAsset(
-                id=name, name=name, type="html" if name == names.HTML_FILE else "graph", size=len(text.encode("utf-8", "surrogatepass"))
-            )
-            for name, text in contents.items()
-            if text
-        )
+    for name, text in _texts(run).items():
+        yield NativeAsset(id=name, name=name, size=len(text.encode("utf-8", "surrogatepass")))
 
 
 def beside(run: NativeRun, artifact: Artifact) -> bytes | None:
     """Return the content of an artifact that is no asset at Comet; None for one that is."""
-    text = {names.HTML_FILE: run.html, names.GRAPH_FILE: run.graph}.get(artifact.name)
-    return None if not text or is_ours(run) else text.encode("utf-8", "surrogatepass")
+    text = _texts(run).get(artifact.name)
+    return None if text is None else text.encode("utf-8", "surrogatepass")
+
+
+def _texts(run: NativeRun) -> dict[str, str]:
+    """Return what Comet keeps beside the assets of somebody else's run, and no record holds, by the names of artifacts."""
+    packages = "".join(f"{line}\n" for line in run.os_packages)
+    found = {names.HTML_FILE: run.html, names.GRAPH_FILE: run.graph, names.OS_PACKAGES_FILE: packages}
+    return {} if is_ours(run) else {name: text for name, text in found.items() if text}
 
 
 def _plain_name(asset: NativeAsset) -> str:

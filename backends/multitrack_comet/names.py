@@ -69,7 +69,7 @@ CONSOLE_FILES = "multitrack/console/"
 
 HTML_FILE = "comet/html.html"
 GRAPH_FILE = "comet/graph.json"
-PATCH_FILE = "comet/git_diff.patch"
+OS_PACKAGES_FILE = "comet/os_packages.txt"
 """Artifacts that stand for what Comet keeps beside the assets of somebody else's run."""
 
 ASSET = "asset"

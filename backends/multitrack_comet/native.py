@@ -81,6 +81,8 @@ class NativeRun:
     os_packages: Sequence[str] = ()
     system: Mapping[str, Any] = field(default_factory=dict)
     """System details, in the words of Comet's messages: `hostname`, `os`, `python_version`, `user`, ..."""
+    gpus: Sequence[Mapping[str, Any]] = ()
+    """`gpuIndex`, `name`, `uuid`, `totalMemory` (bytes)."""
     output: Sequence[ConsoleText] = ()
     assets: Sequence[NativeAsset] = ()
     html: str | None = None

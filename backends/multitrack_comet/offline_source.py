@@ -83,7 +83,14 @@ class OfflineSource(Source):
         key = key_of(archive.path)
         with self._lock:
             self._runs[key] = (archive.path,)
-        return RunRef(id=decode.key_to_neutral(key, DEFAULT_PROJECT), native_id=key, project=DEFAULT_PROJECT, name=archive.path.name)
+        return RunRef(
+            id=decode.key_to_neutral(key, DEFAULT_PROJECT),
+            native_id=key,
+            project=DEFAULT_PROJECT,
+            name=f"{archive.path.name} (cannot be read)",
+            params={},
+            metrics={},
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

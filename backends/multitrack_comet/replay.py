@@ -132,6 +132,7 @@ class _State:
     packages: list[str] = field(default_factory=list)
     os_packages: list[str] = field(default_factory=list)
     system: dict[str, Any] = field(default_factory=dict)
+    gpus: list[dict[str, Any]] = field(default_factory=list)
     output: list[ConsoleText] = field(default_factory=list)
     assets: dict[str, NativeAsset] = field(default_factory=dict)
     files: dict[str, tuple[Archive, str]] = field(default_factory=dict)
@@ -189,6 +190,9 @@ class _State:
 
     def take_system(self, payload: Mapping[str, Any]) -> None:
         self.system = dict(payload)
+
+    def take_gpus(self, payload: Mapping[str, Any]) -> None:
+        self.gpus = [dict(gpu) for gpu in payload["gpu_static_info"]]
 
     def take_output(self, payload: Mapping[str, Any]) -> None:
         self.output.append(ConsoleText(str(payload["output"]), payload.get("local_timestamp"), bool(payload.get("stderr"))))
@@ -270,6 +274,7 @@ _TAKES: dict[str, _Take] = {
     "installed_packages": _State.take_packages,
     "os_packages": _State.take_os_packages,
     "system_details": _State.take_system,
+    "gpu_static_info": _State.take_gpus,
     "standard_output": _State.take_output,
     "html": _State.take_html,
     "htmlOverride": _State.take_html_override,
@@ -288,6 +293,7 @@ _OLD: dict[str, _Take] = {
     "graph": _State.take_graph,
     "installed_packages": _State.take_packages,
     "os_packages": _State.take_os_packages,
+    "gpu_static_info": _State.take_gpus,
     "log_other": lambda state, payload: state.take_other({"key": payload["log_other"]["key"], "value": payload["log_other"]["val"]}),
     "fileName": lambda state, payload: state.take_file_name({"file_name": payload["fileName"]}),
     "git_meta": lambda state, payload: state.take_git({"git_metadata": payload["git_meta"]}),
@@ -323,6 +329,7 @@ def _native(state: _State, parts: Sequence[Archive]) -> NativeRun:
         packages=state.packages,
         os_packages=state.os_packages,
         system=state.system,
+        gpus=state.gpus,
         output=state.output,
         assets=list(state.assets.values()),
         html=state.html,
