@@ -110,7 +110,7 @@ def tags_of(run: NativeRun) -> dict[str, str | None]:
     sent = shown_tags(told)
     gone = set(sent) - set(run.tags)
     kept = {name: value for name, value in told.items() if not gone.intersection(shown_tags({name: value}))}
-    marks = {RESERVED_TAGS + name: str(value) for name, value in own.items() if name not in _OWN_KEYS}
+    marks = {RESERVED_TAGS + name: value for name, value in own.items() if name not in _OWN_KEYS and isinstance(value, str)}
     return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent), **marks}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from wandb.proto import wandb_internal_pb2 as pb
 
-from multitrack.records import MetricDefinition, from_wire, read_fields, to_wire
+from multitrack.records import MetricDefinition, Microseconds, from_wire, read_fields, to_wire
 
 from . import names
 from .config import Config
@@ -71,6 +71,21 @@ def read_definitions(text: object) -> Iterator[MetricDefinition]:
             yield MetricDefinition.model_validate(fields)
     except (ValueError, TypeError):
         return
+
+
+def definition_of(metric: pb.MetricRecord, time: Microseconds) -> MetricDefinition | None:
+    """Return what W&B knows of a metric as a definition; None for what it has made of a pattern, or for an x-axis."""
+    name = metric.name or metric.glob_name
+    if not name or metric.expanded_from_glob:
+        return None
+    rules = ("min", "max", "mean", "last", "first", "none")
+    found = {
+        "x": metric.step_metric or None,
+        "goal": next((goal for goal, there in _GOALS.items() if there == metric.goal), None),
+        "summary": next((rule for rule in rules if getattr(metric.summary, rule)), None),
+    }
+    told = {key: value for key, value in found.items() if value is not None}
+    return MetricDefinition.model_validate({"time": time, "name": name, **told}) if told else None
 
 
 def _record(definition: MetricDefinition | None, *, name: str = "", glob: bool = False, axis: bool = False) -> pb.MetricRecord:

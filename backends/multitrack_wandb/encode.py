@@ -132,7 +132,7 @@ class Encoder:
         if run.ByteSize() > unchanged:
             out.records.append(pb.Record(run=run))
         self._define(rows, out)
-        out.records += [*self._config_changes(), *environment_records(entries), *body, *console]
+        out.records += [*self.config_changes(), *environment_records(entries), *body, *console]
         if (summary := self._summary_changes()) is not None:
             out.records.append(summary)
         return out
@@ -144,7 +144,7 @@ class Encoder:
         self.config.tell(names.ERROR, None if conclusion.error is None else _told(conclusion.error))
         for name, value in conclusion.tags.items():
             self._tag(name, value)
-        records = [*self._config_changes()]
+        records = [*self.config_changes()]
         if (summary := self._summary_changes()) is not None:
             records.append(summary)
         return records
@@ -367,7 +367,8 @@ class Encoder:
 
     # -- what has changed -----------------------------------------------------------------------------------------------------------
 
-    def _config_changes(self) -> Iterator[pb.Record]:
+    def config_changes(self) -> Iterator[pb.Record]:
+        """Yield what has changed of the config since the last call."""
         changed, removed = self.config.changes()
         if removed:
             record = pb.Record()

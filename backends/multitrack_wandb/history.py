@@ -54,9 +54,10 @@ class History:
         time = self._time_of(row)
         other = _names_in(row.get(names.OTHER_TYPE)) if self._ours else ()
         step = self._step_of(row, other)
-        for name, raw in _flat(row):
-            if self._is_hidden(name):
+        for key, raw in _flat(row):
+            if self._is_hidden(key):
                 continue
+            name = key if self._rename is None else self._rename(key)
             value = from_json(raw, floats=self._are_floats(name, raw, other))
             if value is None:
                 self.dropped += 1
@@ -82,7 +83,7 @@ class History:
         # Unchecked: the columns are made right here, and checking a million values takes longer than all else.
         return Points.model_construct(
             time=times[0],
-            name=name if self._rename is None else self._rename(name),
+            name=name,
             steps=None if all(step is None for step in steps) else steps,
             times=times,
             values=values,

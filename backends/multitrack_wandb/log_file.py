@@ -59,6 +59,11 @@ def read_log(file: BinaryIO) -> Iterator[bytes | Damage]:
     Raises:
         NotALogError: the file is no transaction log, or one of another version.
     """
+    return (one for _, one in read_placed(file))
+
+
+def read_placed(file: BinaryIO) -> Iterator[tuple[int, bytes | Damage]]:
+    """Yield what `read_log` does, each with the offset of the first byte behind it."""
     if file.read(len(MAGIC)) != MAGIC:
         raise NotALogError("it does not begin as a transaction log of W&B does")
     parts: list[bytes] = []
@@ -68,10 +73,10 @@ def read_log(file: BinaryIO) -> Iterator[bytes | Damage]:
             if isinstance(frame, Damage):
                 frame = replace(frame, offset=started, length=frame.offset + frame.length - started)  # noqa: PLW2901
             else:
-                yield Damage(started, frame.offset - started, "a record breaks off")
+                yield frame.offset, Damage(started, frame.offset - started, "a record breaks off")
             parts = []
         if isinstance(frame, Damage):
-            yield frame
+            yield frame.offset + frame.length, frame
             continue
         if frame.kind in (_WHOLE, _FIRST):
             started = frame.offset
@@ -79,10 +84,10 @@ def read_log(file: BinaryIO) -> Iterator[bytes | Damage]:
             continue  # what it continues was lost in a damage that is told already
         parts.append(frame.data)
         if frame.kind in (_WHOLE, _LAST):
-            yield b"".join(parts)
+            yield frame.offset + _FRAME.size + len(frame.data), b"".join(parts)
             parts = []
     if parts:
-        yield Damage(started, file.tell() - started, "the file ends within a record", at_end=True)
+        yield file.tell(), Damage(started, file.tell() - started, "the file ends within a record", at_end=True)
 
 
 def _frames(file: BinaryIO) -> Iterator[_Frame | Damage]:
@@ -123,11 +128,12 @@ def _frame_at(block: bytes, place: int) -> tuple[str | None, int, bytes]:
 class LogWriter:
     """Writes a log, record by record."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """`file` is empty."""
+    def __init__(self, file: BinaryIO, place: int = 0) -> None:
+        """`file` ends at `place`, behind a record; it is empty by default."""
         self._file = file
-        self._place = len(MAGIC)
-        file.write(MAGIC)
+        self._place = place
+        if not place:
+            self._put(MAGIC)
 
     def write(self, record: bytes) -> None:
         """Append a record, of any length.

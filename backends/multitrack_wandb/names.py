@@ -107,6 +107,8 @@ WANDB_FILES = ("config.yaml", "wandb-metadata.json", "wandb-summary.json", "outp
 
 # -- limits ----------------------------------------------------------------------------------------------------------
 
+NO_PROJECT = "uncategorized"
+"""W&B's own word for a run without a project."""
 TAG_LENGTH = 64
 PROJECT_LENGTH = 128
 BAD_IN_PROJECTS = r"/\\#?%:"
