@@ -155,16 +155,10 @@ RESOLVERS |= {
 }
 
 
-@resolves("Run.history")
-def _history(_: Any, run: Run, minStep: int | None = None, maxStep: int | None = None, samples: int | None = None) -> list[str]:  # noqa: N803
-    lines = [line for line in run.lines[HISTORY] if (minStep or 0) <= json.loads(line)["_step"] < (maxStep or 2**63)]
-    return lines[: samples or 500] if minStep is not None else lines[:: max(len(lines) // (samples or 500), 1)]
-
-
 @resolves("Run.events")
-def _events(_: Any, run: Run, samples: int | None = None) -> list[str]:
+def _events(double: Any, run: Run, samples: int | None = None) -> list[str]:
     lines = run.lines[EVENTS]
-    return lines[:: max(-(-len(lines) // (samples or 500)), 1)]
+    return lines[:: max(-(-len(lines) // min(samples or 500, double.state.rows_at_most)), 1)]
 
 
 @resolves("Mutation.upsertBucket")
@@ -261,7 +255,7 @@ def _create_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str,
     metadata = json.loads(input.get("metadata") or "{}")
     if not isinstance(metadata, dict) or len(metadata) > 100:
         raise Refused(400, "metadata: at most 100 keys of an object")
-    collection = project.collections.setdefault(name, ArtifactCollection(state.new_id("ArtifactCollection"), name, type_))
+    collection = project.collections.setdefault(name, ArtifactCollection(state.new_id("ArtifactCollection"), name, type_, project))
     if collection.type != type_:
         raise Refused(409, f"artifact {name} already exists with type {collection.type}; cannot create it with type {type_}")
     aliases = [item["alias"] for item in input.get("aliases") or ()]

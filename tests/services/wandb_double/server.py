@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from graphql import GraphQLError, OperationDefinitionNode, build_schema, execute_sync, parse, validate
 
+from . import reads  # noqa: F401 - its resolvers
 from .resolvers import resolve_field
 from .state import Refused, Run, State, StoredFile
 
@@ -86,6 +87,14 @@ class WandbDouble:
     def restart(self) -> None:
         """Answer again after `stop`, at the same address, with everything that was held."""
         self._server = self._listen(self.port)
+
+    def clear(self) -> None:
+        """Hold nothing, and behave well."""
+        self.state = State()
+        self.requests.clear()
+        self.unknown.clear()
+        self.on_request = lambda _: None
+        self._faults.clear()
 
     # -- what it holds -----------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class ArtifactCollection:
     id: str
     name: str
     type: str
+    project: Project
     versions: list[Artifact] = field(default_factory=list)
     """The committed ones, oldest first."""
 
@@ -108,6 +109,9 @@ class Run:
     files: dict[str, StoredFile] = field(default_factory=dict)
     outputs: list[Artifact] = field(default_factory=list)
     inputs: list[Artifact] = field(default_factory=list)
+    exports: list[StoredFile] = field(default_factory=list)
+    """Parquet files with the first rows of its history."""
+    exported_rows: int = 0
     resent: int = 0
     """Lines that were written over with what stood there already."""
 
@@ -157,6 +161,8 @@ class State:
     stored: dict[str, StoredFile] = field(default_factory=dict)
     """By key."""
     features: set[str] = field(default_factory=set)
+    rows_at_most: int = 10_000
+    """Rows of a history, or of system metrics, in an answer, whatever is asked for."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     _count: int = 0
 
