@@ -260,6 +260,38 @@ def test_a_sink_that_goes_on_after_a_failure_doubles_nothing(comet: CometDouble,
     assert steps(comet, run) == list(range(3000))
 
 
+def test_of_equal_points_those_that_are_missing_come(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
+    run = start()
+    again = batch(1, run, Points(time=T, name="loss", steps=[1] * 1500, times=[T] * 1500, values=[0.5] * 1500))
+    sink = opened(behind, run)
+    proxy.rule(Drop(), path=METRICS, after=1, times=1)
+    with pytest.raises(TransientError):
+        sink.write(again)
+    sink.close()
+    successor = opened(behind, run)
+    successor.write(again)
+    successor.close()
+    assert steps(comet, run) == [1] * 1500
+
+
+def test_failure_upon_failure_doubles_nothing(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
+    """The first sink ends well; the second is cut off, the third too, and goes on by itself."""
+    run = start()
+    sink = opened(behind, run)
+    sink.write(batch(1, run, points(10)))
+    sink.close()
+    second = batch(2, points(4000, first=10))
+    for _ in range(2):
+        sink = opened(behind, run)
+        proxy.rule(Cut(), path=METRICS, after=1, times=1)
+        with pytest.raises(TransientError):
+            sink.write(second)
+        proxy.clear()
+    sink.write(second)
+    sink.close()
+    assert steps(comet, run) == list(range(4010))
+
+
 def test_console_lines_that_were_cut_off_in_the_middle_are_completed(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
     run = start()
     first = batch(1, run, LogLines(time=T, times=[T], lines=["same"]))
