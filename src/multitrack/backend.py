@@ -90,6 +90,10 @@ class Capabilities:
     nan: bool = True
     infinities: bool = True
     """Where False, they become the largest finite floats."""
+    largest_int: int | None = None
+    """Ints beyond it, either way, become floats in points and text in params."""
+    text_length: int | None = None
+    """Characters of a text that is a point; the start of a longer one goes there, and the loss is declared."""
     kept_points: int | None = None
     """Where set, the service itself keeps this many points of a metric, of more a sample. They are all sent, and the loss is declared."""
     equal_points: Literal["kept", "merged"] = "kept"
@@ -108,6 +112,8 @@ class Capabilities:
     """Characters of a nested param's keys, one between any two counted in; what is longer stands under one name, at the top."""
     typed_params: bool = True
     """Where False, a param's value becomes text: a str as it is, anything else as Python's `str`, lists as JSON."""
+    finite_params: bool = False
+    """Whether NaN and the infinities have no place in params; they become text: `nan`, `inf`, `-inf`."""
     param_length: int | None = None
     """Characters of a param's text; the start of a longer one goes there, and the loss is declared."""
     changing_params: bool = True
@@ -301,6 +307,10 @@ class Source(ABC):
         Artifacts come without content (`sha256` may be None); `fetch` brings it. A RunFinished is yielded only for a run that ended.
         Chunks (`Points`) hold at most 10,000 points.
         """
+
+    def problems(self, run: RunRef) -> Sequence[str]:  # noqa: ARG002 - for those who override it
+        """Return what of the run could not be read, counted and named, a line each. Asked once `read` has gone through all of it."""
+        return ()
 
     @abstractmethod
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:

@@ -45,6 +45,24 @@ def test_params_as_text() -> None:
     assert losses == ["params: values other than text stand as text (8 times)"]
 
 
+def test_numbers_that_params_have_no_place_for_stand_as_text() -> None:
+    held = Capabilities(finite_params=True, largest_int=2**53)
+    values = {"nan": math.nan, "deep": {"inf": -math.inf, "list": [1, 2**60, {"x": math.nan}]}, "ok": {"a": [2**53, 0.5, None, True]}}
+    records, losses = _adapt(held, values, {"huge": 10**5000})
+    assert records[0].values == {
+        "nan": "nan",
+        "deep": {"inf": "-inf", "list": [1, str(2**60), {"x": "nan"}]},
+        "ok": {"a": [2**53, 0.5, None, True]},
+    }
+    assert records[1].values["huge"].startswith("0x")
+    assert losses == [
+        "params: NaN and the infinities stand as text (3 times)",
+        "params: ints beyond 2**53 stand as text (2 times)",
+    ]
+    unchanged = Hyperparameters(time=0, values=values["ok"])
+    assert Adapter(held).adapt(entries_of([unchanged])).entries[0].record is unchanged
+
+
 def test_long_params_are_cut_and_declared() -> None:
     records, losses = _adapt(MLFLOW_LIKE, {"p": "x" * 6001, "q": "x" * 6000})
     assert [len(value) for value in records[0].values.values()] == [6000, 6000]

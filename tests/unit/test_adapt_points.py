@@ -13,7 +13,7 @@ from hypothesis import assume, given
 
 from multitrack.adapt import Adapter, Losses
 from multitrack.backend import ALL_KINDS, Capabilities
-from multitrack.records import ArtifactRef, Histogram, Metrics, Points
+from multitrack.records import ArtifactRef, Histogram, Metrics, Points, Summary
 from support.strategies import FOLDER_LIKE, MLFLOW_LIKE, entries_of, points
 
 MAX = sys.float_info.max
@@ -53,6 +53,30 @@ def test_values_where_only_floats_are_held(value: Any, there: Any, loss: str | N
     assert (
         [record.values["x"] for record in row] == [value for record in column for value in record.values] == [there] * (there is not None)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "there", "loss"),
+    [
+        (2**53, 2**53, None),
+        (-(2**53), -(2**53), None),
+        (2**53 + 1, float(2**53), "ints beyond 2**53 stand as the nearest float"),
+        (10**400, None, "ints beyond the range of floats are left out"),
+        ("x" * 10, "x" * 10, None),
+        ("x" * 11, "x" * 10, "only the start of a long text arrives"),
+    ],
+)
+def test_values_where_ints_and_texts_have_an_end(value: Any, there: Any, loss: str | None) -> None:
+    held = Capabilities(largest_int=2**53, text_length=10)
+    row, row_losses = _adapt(held, Metrics(time=1000, step=1, values={"x": value}))
+    column, column_losses = _adapt(held, _column([1], [value]))
+    summary, summary_losses = _adapt(held, Summary(time=1000, values={"x": value}))
+    assert row_losses == column_losses == ([] if loss is None else [f"metric 'x': {loss}"])
+    assert summary_losses == ([] if loss is None else [f"summary 'x': {loss}"])
+    expected = [] if there is None else [there]
+    assert [record.values["x"] for record in row] == [record.values[0] for record in column] == expected
+    assert [record.values["x"] for record in summary] == expected
+    assert [type(record.values["x"]) for record in row] == [type(one) for one in expected]
 
 
 def test_nan_stays_where_it_is_held_and_is_left_out_where_not() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -81,8 +83,25 @@ class ParamFitter:
             self._notes.lose("param_nested", "params", "nested params stand under dotted names")
         if self._capabilities.typed_params:
             flat_empty = not self._capabilities.nested_params and value == {}
-            return "{}" if flat_empty else value
+            return "{}" if flat_empty else self._fit_numbers(value)
         return self._as_text(value)
+
+    def _fit_numbers(self, value: Any) -> Any:
+        """Return a param whose numbers the service can hold; those that it cannot stand as text. An unchanged one is the same object."""
+        largest = self._capabilities.largest_int
+        if isinstance(value, list):
+            fitted = [self._fit_numbers(item) for item in value]
+            return value if all(map(operator.is_, fitted, value)) else fitted
+        if isinstance(value, Mapping):
+            inner = {key: self._fit_numbers(item) for key, item in value.items()}
+            return value if all(inner[key] is item for key, item in value.items()) else inner
+        if type(value) is float and self._capabilities.finite_params and not math.isfinite(value):
+            self._notes.lose("param_float", "params", "NaN and the infinities stand as text")
+            return str(value)
+        if type(value) is int and largest is not None and abs(value) > largest:
+            self._notes.lose("param_int", "params", f"ints beyond {_power(largest)} stand as text")
+            return _int_text(value)
+        return value
 
     def _as_text(self, value: Any) -> str:
         if isinstance(value, str):
@@ -90,9 +109,7 @@ class ParamFitter:
         self._notes.lose("param_type", "params", "values other than text stand as text")
         if isinstance(value, list | Mapping):
             return orjson.dumps(to_wire(value)).decode()
-        if type(value) is int and value.bit_length() >= 10_000:
-            return hex(value)  # Python refuses to print ints of more than 4300 decimal digits
-        return str(value)
+        return _int_text(value) if type(value) is int else str(value)
 
     def _cut(self, path: Path, value: Any) -> Any:
         length = self._capabilities.param_length
@@ -114,6 +131,15 @@ class ParamFitter:
             later = "the last one stands in a tag" if told else "later ones do not arrive whole"
             self._notes.lose("param_changed", f"param {name!r}", f"the first value stays, {later}")
         return False
+
+
+def _int_text(value: int) -> str:
+    return str(value) if value.bit_length() < 10_000 else hex(value)  # Python refuses to print ints of more than 4300 decimal digits
+
+
+def _power(largest: int) -> str:
+    exponent = largest.bit_length() - 1
+    return f"2**{exponent}" if largest == 2**exponent else f"{largest:,}"
 
 
 def _as_json(value: Any) -> str:

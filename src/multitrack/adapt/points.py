@@ -33,8 +33,9 @@ _POINT_TYPES: dict[type, PointType] = {
 }
 
 _Why = Literal[
-    "int", "bool", "inexact", "too_large", "nan", "infinity", "str", "histogram", "artifact", "float", "step", "step_range", "ordinal"
-]
+    "int", "bool", "inexact", "too_large", "nan", "infinity", "str", "text", "histogram", "artifact", "float",
+    "step", "step_range", "ordinal",
+]  # fmt: skip
 _DETAILS: dict[_Why, str] = {
     "int": "ints stand as floats",
     "bool": "bools stand as floats",
@@ -43,6 +44,7 @@ _DETAILS: dict[_Why, str] = {
     "nan": "NaN is left out",
     "infinity": "infinities stand as the largest floats",
     "str": "texts are left out",
+    "text": "only the start of a long text arrives",
     "histogram": "histograms are left out",
     "artifact": "images, tables and figures stand as files only",
     "float": "floats are left out",
@@ -280,7 +282,7 @@ class PointFitter:
 
     def fit_value(self, subject: str, value: Any, *, text: bool = False) -> Any:
         """Return a single value as the service can hold it, or `LOST`; declare what it loses. `text`: a str stays in any case."""
-        if text and type(value) is str:
+        if text and type(value) is str and self._capabilities.text_length is None:
             return value
         new, why = self._fit_value(value)
         if why is not None:
@@ -295,7 +297,7 @@ class PointFitter:
                 return self._fit_float(value)
             if kind == "artifact":
                 return self._fit_reference(value), None
-            return value, None
+            return self._fit_size(value, kind)
         if "float" in held and kind in ("int", "bool"):
             return _as_float(value, kind)
         return _LOST, kind
@@ -308,6 +310,15 @@ class PointFitter:
         if self._capabilities.infinities:
             return value, None
         return math.copysign(sys.float_info.max, value), "infinity"
+
+    def _fit_size(self, value: Any, kind: PointType) -> tuple[Any, _Why | None]:
+        """Return an int or a text as the service can hold it; any other value as it is."""
+        largest, length = self._capabilities.largest_int, self._capabilities.text_length
+        if kind == "int" and largest is not None and abs(value) > largest:
+            return _as_float(value, "int")
+        if kind == "str" and length is not None and len(value) > length:
+            return value[:length], "text"
+        return value, None
 
     def _fit_reference(self, value: ArtifactRef) -> ArtifactRef:
         name = self._artifacts.fit(value.name)

@@ -96,6 +96,7 @@ class _Reading:
             self._write_recalled(recall(self._source, self._run, self._capabilities, as_recorded=self._as_recorded))
         else:
             self._write_records(self._complete(self._source.read(self._run)))
+        self.problems.extend(self._source.problems(self._run))
 
     # -- a run that somebody else recorded: straight from the source, however long it is
 
