@@ -43,6 +43,9 @@ class WandbBackend(Backend):
         param_names=NameRule(allowed=_TEXT, reserved=names.RESERVED_PARAMS),
         tag_names=NameRule(allowed=_TEXT),
         artifact_names=_FILE,
+        largest_int=names.EXACT_INTS,
+        text_length=1_000_000,  # W&B: values under 1 MB; wandb-core leaves a row of more than 10 MiB out
+        finite_params=True,
     )
 
     @classmethod

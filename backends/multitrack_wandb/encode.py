@@ -47,6 +47,8 @@ from .values import int_to_text, is_deliverable, shown_tags, to_json
 
 _OWN_FOLDERS = ("media/", "code/", "environment/", "data/")
 """Artifacts that multitrack itself puts beside its records: run files, whatever their type."""
+_LONG = 100_000
+"""Characters of a text that does not share a row with another such: wandb-core leaves rows of more than 10 MiB out."""
 _PART_BYTES = 255
 """Bytes of a file name on the disks that run files lie on before they are uploaded."""
 _CONTROL = re.compile(r"\x1b\[[0-9;]*(?!m)[A-Za-z]|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]|\x1b(?!\[)")
@@ -287,7 +289,7 @@ class Encoder:
     # -- points -------------------------------------------------------------------------------------------------------------------
 
     def _history(self, rows: Sequence[Row]) -> Iterator[pb.Record]:
-        for row in rows:
+        for row in (part for whole in rows for part in _parts(whole)):
             texts = {name: to_json(value) for name, value in row.values.items()}
             other = self._other_types(row, "")
             if row.step is not None:
@@ -389,6 +391,17 @@ class Encoder:
         for name, text in changed.items():
             record.summary.update.add(key=name, value_json=text)
         return record
+
+
+def _parts(row: Row) -> Iterator[Row]:
+    """Yield a row, or where its texts are long, rows that share its step and time."""
+    long = [name for name, value in row.values.items() if isinstance(value, str) and len(value) > _LONG]
+    if len(long) < 2:
+        yield row
+        return
+    yield Row(row.step, row.time, {name: value for name, value in row.values.items() if name not in long[1:]})
+    for name in long[1:]:
+        yield Row(row.step, row.time, {name: row.values[name]})
 
 
 def exit_record(status: str, runtime: int) -> pb.Record:

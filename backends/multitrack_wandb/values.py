@@ -119,9 +119,7 @@ def shown_tags(tags: Mapping[str, str | None]) -> list[str]:
 def survives(value: Any) -> bool:
     """Return whether a param comes back from W&B's config as it was sent."""
     if type(value) is float:
-        return math.isfinite(value) and not value.is_integer()
-    if type(value) is int:
-        return abs(value) <= names.EXACT_INTS
+        return not value.is_integer()
     if isinstance(value, str):
         return is_deliverable(value)
     if isinstance(value, Mapping):
@@ -132,11 +130,7 @@ def survives(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a param as W&B's config can hold it: without NaN, and without what is no text in UTF-8."""
-    if type(value) is float and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if type(value) is int and abs(value) > names.EXACT_INTS:
-        return int_to_text(value)
+    """Return a param as W&B's config can hold it: without what is no text in UTF-8."""
     if isinstance(value, str):
         return value if is_deliverable(value) else _escaped(value)
     if isinstance(value, Mapping):
