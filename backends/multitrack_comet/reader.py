@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,10 +191,11 @@ class ExperimentReader:
                 (item.get("step"), int(item["timestamp"]), metric_value(item["metricValue"]), item.get("epoch"))
             )
         full = _full_metrics(assets)
+        called = Counter(map(_file_name, contexts))
         for metric, shown in contexts.items():
             files = full.get(_file_name(metric), [])
-            name = next(iter(shown))
-            if files and len(shown) == 1:  # of several contexts, the files do not tell which is which
+            if files and called[_file_name(metric)] == len(shown) == 1:  # else the files do not tell which is which
+                name = next(iter(shown))
                 series[name] = self._complete(key, metric, files, series[name])
             elif sum(len(series[one]) for one in shown) >= names.KEPT_POINTS:
                 _warn_of_sample(key, metric)

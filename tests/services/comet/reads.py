@@ -300,7 +300,7 @@ def _full_metrics(call: Call, one: Experiment) -> list[Asset]:
     for name, points in one.series().items():
         if len(points) > call.service.points_kept:
             clean = re.sub("[^a-zA-Z0-9-+]+", "_", name)
-            found.append(Asset(f"full-{clean}", f"{clean}_0.csv.zip", _zipped(clean, points), FULL_METRIC))
+            found.append(Asset(f"full-{len(found)}-{clean}", f"{clean}_0.csv.zip", _zipped(clean, points), FULL_METRIC))
     return found
 
 
