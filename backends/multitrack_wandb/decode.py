@@ -42,7 +42,7 @@ from .values import shown_tags
 
 _OWN_KEYS = frozenset(
     (
-        names.PROJECT, names.CALLED, names.USER, names.REPRODUCES, names.TAGS, names.SOURCES, names.EXACT, names.INTS, names.DEFINITIONS,
+        names.PROJECT, names.CALLED, names.USER, names.HOST, names.REPRODUCES, names.TAGS, names.SOURCES, names.EXACT, names.INTS, names.DEFINITIONS,
         names.DATA, names.CAPTURE_FAILED, names.STATUS, names.STARTED, names.ENDED, names.ERROR, names.DELETED, names.AXIS,
     )
 )  # fmt: skip
@@ -153,7 +153,7 @@ def run_started(run: NativeRun) -> RunStarted:
         parent=tags_of(run).get(TAG_PARENT),
         tags=tags_of(run),
         user=own.get(names.USER) if own else run.user,
-        host=run.host or None,
+        host=own.get(names.HOST) if own else run.host,
         reproduces=own.get(names.REPRODUCES),
     )
 

@@ -187,7 +187,7 @@ class Encoder:
     def _start_fields(self, run: pb.RunRecord, record: RunStarted) -> None:
         run.host = _clean(record.host or "")
         self.config.tell(names.STARTED, record.time)
-        for name, value in ((names.USER, record.user), (names.REPRODUCES, record.reproduces)):
+        for name, value in ((names.USER, record.user), (names.HOST, record.host), (names.REPRODUCES, record.reproduces)):
             if value is not None:
                 self.config.tell(name, _told(value))
         if run.project != record.project:

@@ -5,7 +5,7 @@
 | RunStarted.id | the run's id |
 | .project | project; what W&B cannot call one, or the location does, stands in `multitrack.project` |
 | .name, .notes, .group, .job_type, .host | display name, notes, group, job type, host; what was sent of them in `multitrack.called` |
-| .user, .reproduces | `multitrack.user`, `multitrack.reproduces` |
+| .user, .host, .reproduces | `multitrack.user`, `multitrack.host`, `multitrack.reproduces` |
 | .parent, .origin | `multitrack.parent`, `multitrack.origin`, written centrally |
 | .tags | tags `NAME` and `NAME: VALUE` where they have up to 64 characters; all of them, whole, in `multitrack.tags` |
 | tags `multitrack.X` | `multitrack.X` |
@@ -46,6 +46,8 @@ PROJECT = "project"
 CALLED = "called"
 """What name, notes, group and job type were when they were sent: where W&B's differ, somebody has changed them there."""
 USER = "user"
+HOST = "host"
+"""W&B takes it, and its API does not give it back."""
 REPRODUCES = "reproduces"
 TAGS = "tags"
 """Name to value; null for a bare tag."""

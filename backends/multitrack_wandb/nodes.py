@@ -47,7 +47,6 @@ def native_run(
     metadata = metadata or {}
     config = config_of(node)
     summary = json.loads(node["summaryMetrics"] or "{}")
-    own = config.get(names.CONFIG)
     git = metadata.get("git")
     started = microseconds(metadata.get(_STARTED_AT)) or microseconds(node["createdAt"])
     return NativeRun(
@@ -59,7 +58,7 @@ def native_run(
         group=node["group"],
         job_type=node["jobType"],
         sweep=node["sweepName"],
-        host=metadata.get("host") or (own.get("host") if isinstance(own, Mapping) else None),
+        host=metadata.get("host"),
         user=(node["user"] or {}).get("username"),
         tags=list(node["tags"] or ()),
         config=config,
