@@ -142,7 +142,7 @@ def _add_document(content: Content, entry: Entry) -> None:
     if isinstance(record, CodeVersion):
         content.git, content.file_name = git_metadata(record), record.entry_point
         content.patch = None if not record.diff else diff_bytes(record.diff)
-    elif isinstance(record, Environment):
+    elif isinstance(record, Environment) and content.system is None:  # Comet shows one machine: that of the first rank
         content.packages, content.system = requirements(record), system_details(record)
 
 

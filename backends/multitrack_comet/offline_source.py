@@ -111,6 +111,8 @@ class OfflineSource(Source):
             to.write_bytes(beside)
             return
         asset = next((asset for asset, one in decode.artifacts(found.native) if one.name == artifact.name), None)
+        if asset is not None and asset.uri is not None:
+            raise PermanentError(f"artifact {artifact.name!r} is a reference to {asset.uri}; it has no content at Comet")
         if asset is None or asset.id not in found.files:
             raise PermanentError(f"{found.parts[0].path} holds no content of the artifact {artifact.name!r}")
         archive, name = found.files[asset.id]
