@@ -64,5 +64,5 @@ class NeptuneSettings(BackendSettings):
             try:
                 ZoneInfo(name)
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise ValueError("not a time zone that this machine knows: write it like Europe/Warsaw or America/New_York") from None
+                raise ValueError("it should be the name of a time zone, such as Europe/Warsaw") from None
         return name
