@@ -37,16 +37,9 @@ from . import names
 from .config import params_of, sources_of
 from .definitions import read_definitions
 from .native import NativeFile, NativeRun
-from .summary import summary_of
+from .summary import shown, summary_of
 from .values import shown_tags
 
-_OWN_KEYS = frozenset(
-    (
-        names.PROJECT, names.CALLED, names.USER, names.HOST, names.REPRODUCES, names.TAGS, names.SOURCES, names.EXACT, names.INTS, names.DEFINITIONS,
-        names.DATA, names.CAPTURE_FAILED, names.STATUS, names.STARTED, names.ENDED, names.ERROR, names.DELETED, names.AXIS,
-    )
-)  # fmt: skip
-"""Keys of `multitrack` in a config that are no tags of multitrack's own."""
 _GOING_ON = ("running", "scheduled")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -110,7 +103,7 @@ def tags_of(run: NativeRun) -> dict[str, str | None]:
     sent = shown_tags(told)
     gone = set(sent) - set(run.tags)
     kept = {name: value for name, value in told.items() if not gone.intersection(shown_tags({name: value}))}
-    marks = {RESERVED_TAGS + name: value for name, value in own.items() if name not in _OWN_KEYS and isinstance(value, str)}
+    marks = {RESERVED_TAGS + name: value for name, value in own.items() if name not in names.OWN_KEYS and isinstance(value, str)}
     return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent), **marks}
 
 
@@ -129,7 +122,7 @@ def reference(run: NativeRun) -> RunRef:
         parent=tags.get(TAG_PARENT),
         tags=tags,
         params=params_of(run.config, ours=ours),
-        metrics={name: value for name, value in run.summary.items() if name not in names.SUMMARY_OWN},
+        metrics=shown(run.summary),
         deleted=own_words(run).get(names.DELETED) is True,
         url=run.url,
         version=run.version,
@@ -241,9 +234,11 @@ def environment(run: NativeRun, requirements: str | None = None) -> Environment 
         Gpu(name=str(gpu.get("name", "")), memory=_int(gpu.get("memoryTotal")), uuid=gpu.get("uuid") or None)
         for gpu in meta.get("gpu_nvidia") or ()
     ]
+    implementation, _, version = str(meta.get("python") or "").rpartition(" ")
     found: dict[str, Any] = {
         "host": meta.get("host") or run.host or None,
-        "python": meta.get("python") or None,
+        "python": version or None,
+        "implementation": implementation or None,
         "os": meta.get("os") or None,
         "executable": meta.get("executable") or None,
         "cpu_count": _int(meta.get("cpu_count_logical")),

@@ -10,7 +10,7 @@ from multitrack.records import MetricSource, Microseconds, Points
 
 from . import names
 from .native import CHUNK
-from .values import from_json, int_from_text
+from .values import flat, from_json, int_from_text
 
 _HIDDEN = (names.STEP, names.TIMESTAMP, names.RUNTIME, "_wandb")
 _EVENT = "system."
@@ -54,7 +54,7 @@ class History:
         time = self._time_of(row)
         other = _names_in(row.get(names.OTHER_TYPE)) if self._ours else ()
         step = self._step_of(row, other)
-        for key, raw in _flat(row):
+        for key, raw in flat(row):
             if self._is_hidden(key):
                 continue
             name = key if self._rename is None else self._rename(key)
@@ -124,15 +124,6 @@ class History:
 def events(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of system metrics, as the service has it, with its keys as the log has them: `cpu` for `system.cpu`."""
     return {name.removeprefix(_EVENT): value for name, value in row.items()}
-
-
-def _flat(row: Mapping[str, Any], beginning: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the row's columns; a mapping that is no value of W&B's is a folder of columns: `a.b`."""
-    for key, value in row.items():
-        if isinstance(value, Mapping) and not ("_type" in value or "$" in value):
-            yield from _flat(value, f"{beginning}{key}.")
-        else:
-            yield beginning + key, value
 
 
 def _names_in(value: Any) -> tuple[str, ...]:

@@ -73,6 +73,14 @@ DELETED = "deleted"
 AXIS = "axis"
 """true: some rows could not have their own steps as `_step`, and `multitrack/step` is the x-axis of charts."""
 
+OWN_KEYS = frozenset(
+    (
+        PROJECT, CALLED, USER, REPRODUCES, TAGS, SOURCES, EXACT, INTS, DEFINITIONS, DATA, CAPTURE_FAILED, STATUS, STARTED, ENDED, ERROR,
+        DELETED, AXIS,
+    )
+)  # fmt: skip
+"""Keys of `multitrack` that are no tags of multitrack's own; neither is what is no text."""
+
 # -- summary ---------------------------------------------------------------------------------------------------------
 
 EXPLICIT = "explicit"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from wandb.proto import wandb_internal_pb2 as pb
 
@@ -15,10 +16,11 @@ from multitrack.errors import PermanentError, TransientError
 from multitrack.records import Artifact, Record
 
 from . import decode, names
+from .config import plant
 from .console import Lines
 from .history import History
 from .native import NativeFile, NativeRun
-from .offline_logs import Story, find_logs, joined, key_of, read_records, read_story
+from .offline_logs import Story, find_logs, joined, read_records, read_story
 from .rows import system_name
 from .versions import check_version
 
@@ -193,11 +195,17 @@ def _merged(stories: Sequence[Story]) -> NativeRun:
 _WORDS = ("name", "notes", "group", "job_type", "sweep", "host", "user", "commit", "remote")
 
 
-def _row(items: Iterable[pb.HistoryItem] | Iterable[pb.StatsItem]) -> dict[str, object]:
-    """Return a row; a column that is nested in others is called by all their names, as W&B calls it."""
+def _row(items: Iterable[pb.HistoryItem] | Iterable[pb.StatsItem]) -> dict[str, Any]:
+    """Return a row. wandb-core writes what is nested, a histogram too, as one item for each leaf."""
     listed = list(items)
-    keys = (".".join(key_of(item)) if isinstance(item, pb.HistoryItem) else item.key for item in listed)
-    return dict(zip(keys, joined(listed), strict=True))
+    row: dict[str, Any] = {}
+    for item, value in zip(listed, joined(listed), strict=True):
+        path = () if isinstance(item, pb.StatsItem) else item.nested_key
+        if len(path) > 1:
+            plant(row, tuple(path), value)
+        else:
+            row[path[0] if path else item.key] = value
+    return row
 
 
 def _files_of(stories: Sequence[Story]) -> Iterator[NativeFile]:

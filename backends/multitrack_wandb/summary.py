@@ -15,7 +15,7 @@ from multitrack.records import MetricDefinition, Value
 
 from . import names
 from .config import read_exact, write_exact
-from .values import from_json, to_json
+from .values import flat, from_json, is_object, to_json
 
 _RULES = ("min", "max", "mean", "first", "last")
 _TOTALS = "totals"
@@ -36,7 +36,7 @@ class SummaryValues:
         self._explicit = set(self._own.get(names.EXPLICIT, ()))
         self._exact = dict(read_exact(self._own.get(names.EXACT)))
         self._totals: dict[str, list[float]] = self._own.setdefault(_TOTALS, {})
-        self._stats = {name: dict(value) for name, value in held.items() if isinstance(value, Mapping) and not _is_object(value)}
+        self._stats = {name: dict(value) for name, value in held.items() if isinstance(value, Mapping) and not is_object(value)}
         self.known = {name for name in held if name not in names.SUMMARY_OWN}
         """Names that the summary has, or has had."""
         self._changed: dict[str, str] = {}
@@ -114,14 +114,13 @@ def summary_of(summary: Mapping[str, Any], last: Mapping[str, Any], *, ours: boo
         last: each metric's last value, as it stands in the history.
         ours: whether multitrack wrote the run. Of anybody else's, a value is explicit that is not its metric's last, and no rule's.
     """
-    own = summary.get(names.CONFIG) if ours else None
-    if not isinstance(own, Mapping):
-        found = {
-            name: from_json(value, floats=None)
-            for name, value in summary.items()
-            if name not in names.SUMMARY_OWN and _is_set(name, value, last)
-        }
+    if not ours:
+        listed = flat({name: value for name, value in summary.items() if name not in names.SUMMARY_OWN and not _is_of_rules(value)})
+        found = {name: from_json(value, floats=None) for name, value in listed if name not in last or not _is_same(last[name], value)}
         return {name: value for name, value in found.items() if value is not None}
+    own = summary.get(names.CONFIG)
+    if not isinstance(own, Mapping):
+        return {}
     exact = {path[0]: value for path, value in read_exact(own.get(names.EXACT)) if path}
     values: dict[str, Value] = {}
     for name in own.get(names.EXPLICIT, ()):
@@ -133,18 +132,24 @@ def summary_of(summary: Mapping[str, Any], last: Mapping[str, Any], *, ours: boo
     return values
 
 
-def _is_set(name: str, value: Any, last: Mapping[str, Any]) -> bool:
-    if isinstance(value, Mapping) and not _is_object(value):
-        return not (value.keys() <= {*_RULES, "best"}) and name not in last
-    if name not in last:
-        return True
-    one, other = last[name], value
-    is_nan = one in ("NaN",) or (isinstance(one, float) and math.isnan(one))
-    return not (one == other or (is_nan and (other == "NaN" or (isinstance(other, float) and math.isnan(other)))))
+def shown(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value that stands for each metric, as a listing shows it."""
+    values = {name: value for name, value in summary.items() if name not in names.SUMMARY_OWN}
+    single = {name: next(iter(value.values())) if _is_of_rules(value) else value for name, value in values.items()}
+    return {name: from_json(value, floats=None) for name, value in flat(single)}
 
 
-def _is_object(value: Mapping[str, Any]) -> bool:
-    return "_type" in value or "$" in value
+def _is_of_rules(value: Any) -> bool:
+    """Return whether a value is what a metric's definition asks for: `{"min": 0.1}`."""
+    return isinstance(value, Mapping) and bool(value) and value.keys() <= {*_RULES, "best"}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return bool(one == other) or (_is_nan(one) and _is_nan(other))
+
+
+def _is_nan(value: Any) -> bool:
+    return value == "NaN" or (isinstance(value, float) and math.isnan(value))
 
 
 def _survives(value: Value) -> bool:

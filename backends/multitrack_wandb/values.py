@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from multitrack.records import ArtifactRef, Histogram, from_wire
@@ -54,6 +54,20 @@ def from_json(value: Any, *, floats: bool | None) -> Any:
     if isinstance(value, Mapping):
         return _object(value, floats)
     return json.dumps(value)
+
+
+def flat(row: Mapping[str, Any], beginning: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a row, or the names of a summary; a mapping that is no value of W&B's is a folder of them: `a.b`."""
+    for key, value in row.items():
+        if isinstance(value, Mapping) and not is_object(value):
+            yield from flat(value, f"{beginning}{key}.")
+        else:
+            yield beginning + key, value
+
+
+def is_object(value: Mapping[str, Any]) -> bool:
+    """Return whether a mapping is a value: a histogram, a file, a text of ours."""
+    return "_type" in value or "$" in value
 
 
 def _number(value: float, floats: bool | None) -> int | float:
