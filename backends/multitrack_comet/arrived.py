@@ -7,6 +7,7 @@ Comet does not notice that a point or a line of output comes twice. So the exper
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from .encode import Point
 from .native import ConsoleText, NativeAsset
 from .reader import ExperimentReader
 
+_log = logging.getLogger(__name__)
 OTHER_POSITION = "multitrack.position"
 
 Key = tuple[str, float | None, int, str]
@@ -51,7 +53,7 @@ class Arrived:
 
     def __init__(self, reader: ExperimentReader, key: str) -> None:
         assets: list[NativeAsset] = reader.assets(key)
-        series = reader.series(key, assets)
+        series = reader.series(key, assets, _warn_of_sample)
         self._points = Counter(_key(name, step, time, value) for name, points in series.items() for step, time, value, _ in points)
         self.assets = {asset.id for asset in assets}
         self._output = reader.output(key).splitlines(keepends=True)
@@ -75,6 +77,10 @@ class Arrived:
         last = self._output[-1] if self._output else None
         there = (count for count in range(len(texts), 0, -1) if texts[count - 1] == last and self._output[-count:] == texts[:count])
         return lines[next(there, 0) :]
+
+
+def _warn_of_sample(metric: str, count: int) -> None:
+    _log.warning("comet: of metric %r Comet gives %s points, a sample: what is sent again now may stand there twice", metric, f"{count:,}")
 
 
 def _key(name: str, step: float | None, time: int, value: Any) -> Key:

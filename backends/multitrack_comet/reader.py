@@ -6,11 +6,10 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from .decode import is_ours, metric_name, metric_value
 from .failures import says_no_such_experiment, translated
 from .native import CHUNK, Column, ConsoleText, NativeAsset, NativeRun
 
-_log = logging.getLogger(__name__)
 FULL_METRIC = "ASSET_TYPE_FULL_METRIC"
 """Comet: zipped CSV files `NAME_0.csv.zip`, `NAME_1.csv.zip`, ... of metrics of which its readers get a sample."""
 CODE_FILE = "comet/code.py"
@@ -173,14 +171,17 @@ class ExperimentReader:
 
     # -- points -------------------------------------------------------------------------------------------------------
 
-    def columns(self, key: str, assets: Iterable[NativeAsset]) -> Iterator[Column]:
-        """Yield every point of every metric, up to `CHUNK` points a column; those of a long series from the files that hold all of it."""
-        for name, points in sorted(self.series(key, assets).items()):
+    def columns(self, key: str, assets: Iterable[NativeAsset], on_sample: Callable[[str, int], None]) -> Iterator[Column]:
+        """Yield every point of every metric, up to `CHUNK` points a column."""
+        for name, points in sorted(self.series(key, assets, on_sample).items()):
             for start in range(0, len(points), CHUNK):
                 yield _column(name, points[start : start + CHUNK])
 
-    def series(self, key: str, assets: Iterable[NativeAsset]) -> dict[str, list[Point]]:
-        """Return every point by its metric's name and context."""
+    def series(self, key: str, assets: Iterable[NativeAsset], on_sample: Callable[[str, int], None]) -> dict[str, list[Point]]:
+        """Return every point by its metric's name and context; those of a long series from the files that hold all of it.
+
+        `on_sample` is told of metrics of which the service gives a sample alone, and how many points that is.
+        """
         listed = patiently("reading the metrics", lambda: self._rest.get_all_experiment_metrics(key)) or {}
         series: dict[str, list[Point]] = {}
         contexts: dict[str, set[str]] = {}
@@ -196,23 +197,17 @@ class ExperimentReader:
             files = full.get(_file_name(metric), [])
             if files and called[_file_name(metric)] == len(shown) == 1:  # else the files do not tell which is which
                 name = next(iter(shown))
-                series[name] = self._complete(key, metric, files, series[name])
-            elif sum(len(series[one]) for one in shown) >= names.KEPT_POINTS:
-                _warn_of_sample(key, metric)
+                series[name] = self._complete(key, files, series[name])
+            count = sum(len(series[one]) for one in shown)
+            if count == names.KEPT_POINTS:
+                on_sample(metric, count)
         return series
 
-    def _complete(self, key: str, metric: str, files: Sequence[NativeAsset], sampled: list[Point]) -> list[Point]:
+    def _complete(self, key: str, files: Sequence[NativeAsset], sampled: list[Point]) -> list[Point]:
         """Return the whole series, unless the files are another metric's of nearly the same name."""
         points = [point for file in files for point in _read_full_metric(self.content(key, file))]
-        if len(points) > len(sampled) and {point[:2] for point in sampled} <= {point[:2] for point in points}:
-            return points
-        if len(sampled) >= names.KEPT_POINTS:
-            _warn_of_sample(key, metric)
-        return sampled
-
-
-def _warn_of_sample(key: str, metric: str) -> None:
-    _log.warning("comet: of metric %r of experiment %s the service gives a sample of its points alone", metric, key)
+        is_whole = len(points) > len(sampled) and {point[:2] for point in sampled} <= {point[:2] for point in points}
+        return points if is_whole else sampled
 
 
 def _version(*shown: Any) -> str:

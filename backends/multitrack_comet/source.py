@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ class CometSource(Source):
         self._page = page
         self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="comet-listing")
         self._assets: dict[str, dict[str, NativeAsset]] = {}
+        self._problems: dict[str, list[str]] = {}
 
     def close(self) -> None:
         """Let go of connections."""
@@ -133,9 +134,20 @@ class CometSource(Source):
         native = self._native(run)
         shown = replace(native, assets=tuple(asset for asset in native.assets if asset.type != FULL_METRIC))
         self._remember(shown)
-        yield from decode.records(
-            shown, self._reader.columns(native.key, native.assets), lambda asset: self._reader.content(native.key, asset)
-        )
+        problems: list[str] = []
+
+        def note(metric: str, count: int) -> None:
+            problems.append(
+                f"metric {metric!r}: Comet gives {count:,} of its points, a sample if there are more, and no file that holds all of it"
+            )
+
+        columns = self._reader.columns(native.key, native.assets, note)
+        yield from decode.records(shown, columns, lambda asset: self._reader.content(native.key, asset))
+        self._problems[native.key] = [] if decode.is_ours(native) else problems  # ours come whole with the attached records
+
+    def problems(self, run: RunRef) -> Sequence[str]:
+        """Return the metrics of which there is a sample alone."""
+        return self._problems.get(run.native_id, ())
 
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
         """Write an artifact's content to the file `to`."""

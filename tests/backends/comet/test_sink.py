@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Entry, Rejection
+from multitrack.delivery import Ledger
 from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
 from multitrack.records import (
     Artifact,
@@ -272,6 +273,33 @@ def test_of_equal_points_those_that_are_missing_come(comet: CometDouble, behind:
     successor.write(again)
     successor.close()
     assert steps(comet, run) == [1] * 1500
+
+
+def test_of_a_long_series_nothing_doubles_either(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
+    """What is there is read from the files that hold all of it: of the points themselves Comet gives a sample."""
+    comet.service.points_kept = 100
+    run = start()
+    whole = batch(1, run, points(5000))
+    sink = opened(behind, run)
+    proxy.rule(Cut(), path=METRICS, after=3, times=1)
+    with pytest.raises(TransientError):
+        sink.write(whole)
+    sink.close()
+    successor = opened(behind, run)
+    successor.write(whole)
+    successor.close()
+    assert steps(comet, run) == list(range(5000))
+
+
+def test_a_long_series_arrives_whole_and_the_loss_is_declared(tmp_path: Path, comet: CometDouble, backend: CometBackend) -> None:
+    scene = Scene(tmp_path, backend)
+    run = scene.record(scene.start(), [points(16_000)])
+    assert scene.deliver(run)
+    assert [point.step for point in comet.experiment(run.id).points] == list(range(16_000))
+    assert any("15,000" in loss["detail"] for loss in Ledger(run, "conformance").committed().losses)
+    result = scene.verify(run)
+    assert not result.differences
+    assert len(scene.read(run).state.metrics["loss"]) == 16_000
 
 
 def test_failure_upon_failure_doubles_nothing(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:

@@ -214,9 +214,7 @@ def test_of_a_long_series_every_point_is_read(backend: CometBackend, comet: Come
     source.close()
 
 
-def test_two_long_series_of_nearly_one_name_are_not_taken_for_one(
-    backend: CometBackend, comet: CometDouble, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_long_series_of_nearly_one_name_are_not_taken_for_one(backend: CometBackend, comet: CometDouble) -> None:
     """Comet calls the files of `a/b` and `a_b` the same."""
     comet.service.points_kept = 100
     points = [Point(name, number, step, None, None, MS + step) for number, name in enumerate(("a/b", "a_b")) for step in range(200)]
@@ -225,6 +223,17 @@ def test_two_long_series_of_nearly_one_name_are_not_taken_for_one(
     series = {column.name: column.values for column in of(Points, list(source.read(only(source, ids=[KEY]))))}
     assert set(series["a/b"]) == {0}
     assert set(series["a_b"]) == {1}
+    source.close()
+
+
+def test_a_sample_without_a_file_that_holds_all_of_it_is_a_problem(backend: CometBackend, comet: CometDouble) -> None:
+    comet.service.points_kept = 15_000
+    experiment(comet, KEY, points=[Point(name, 0.5, step, None, None, MS + step) for name in ("a/b", "a_b") for step in range(15_001)])
+    source = backend.source()
+    ref = only(source, ids=[KEY])
+    assert not source.problems(ref)
+    assert sum(len(column.times) for column in of(Points, list(source.read(ref)))) == 30_000
+    assert [line.split(":")[0] for line in source.problems(ref)] == ["metric 'a/b'", "metric 'a_b'"]
     source.close()
 
 
