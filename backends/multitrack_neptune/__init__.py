@@ -11,9 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from multitrack.backend import Backend, Capabilities, Sink, Source
+from multitrack.backend import Backend, BackendSettings, Capabilities, Sink, Source
 from multitrack.errors import ConfigError, PermanentError
 
+from .limits import WRITTEN
 from .location import kind_of, resolve
 from .settings import NeptuneSettings
 
@@ -25,14 +26,19 @@ __all__ = ["NeptuneBackend", "NeptuneSettings"]
 
 
 class NeptuneBackend(Backend):
-    """A folder of neptune-exporter's."""
+    """A folder of neptune-exporter's, or one of the clients'."""
 
     name = "neptune"
     label = "Neptune"
     extra = "neptune"
     requires = ("pyarrow", "neptune")
     settings_type = NeptuneSettings
-    capabilities: ClassVar[Capabilities] = Capabilities(writes=False)
+    capabilities: ClassVar[Capabilities] = WRITTEN
+
+    def __init__(self, location: str | None, settings: BackendSettings | None = None) -> None:
+        super().__init__(location, settings)
+        if kind_of(location) == "export":
+            self.capabilities = Capabilities(writes=False)  # type: ignore[misc]
 
     @classmethod
     def resolve(cls, location: str | None, base: Path) -> str | None:
@@ -52,7 +58,11 @@ class NeptuneBackend(Backend):
         return f"a neptune-exporter folder: {with_runs}"
 
     def sink(self) -> Sink:
-        """Refuse: an export is not written to."""
+        """Return a sink for one run, into a folder. An export is not written to."""
+        if kind_of(self.location) == "folder":
+            from .offline.sink import OfflineSink
+
+            return OfflineSink(Path(self.location or "."))
         raise ConfigError(f"{self.location}: a neptune-exporter folder can be read, not written to")
 
     def source(self) -> Source:

@@ -32,6 +32,22 @@
 | model, model version | a run with job type `model` or `model version`; a version's parent is its model |
 
 Where one path has attributes of two types, the one that is read first keeps the path; the other is called `PATH:TYPE`.
+
+A run that multitrack writes, to a server or into an offline folder:
+
+| record | Neptune |
+|---|---|
+| Metrics, Points, numbers | a float series of the metric's name; steps as `steps` tells, with `multitrack/steps/METRIC` |
+| Metrics, Points, texts | a string series `text/METRIC`, the first 1,000 characters of each |
+| Hyperparameters | `parameters/` and the keys; what Neptune has no type for as JSON text |
+| Summary | `summary/NAME` |
+| Artifact | a file `artifacts/NAME` |
+| RunStarted, RunUpdated | `sys/name`, `sys/description`, `sys/tags` (`name` or `name=value`), `sys/group_tags`, `sys/hostname` |
+| CodeVersion, Environment | `source_code/entrypoint`, `source_code/diff`, `source_code/requirements` |
+| LogLines | `monitoring/multitrack/stdout`, `stderr` |
+| RunFinished | `sys/failed`; `multitrack/conclusion`: status, time, error, the tags that come last |
+| every record, but numbers in series | a file a batch, `multitrack/records/<8 digits>`: the records as the journal has them |
+| the run's id, how many batches are there, and each writer's last record | `multitrack/run_id`, `batches`, `writers/<writer>` |
 """
 
 from __future__ import annotations
@@ -63,3 +79,17 @@ DATA_DIGEST = "neptune-files"
 
 MAPPING = 1
 """Of this table; a part of every run's version, so that runs are read again where the table has changed."""
+
+PARAMETERS = "parameters/"
+SUMMARY = "summary/"
+ARTIFACTS = "artifacts/"
+TEXTS = "text/"
+OURS = "multitrack/"
+RUN_ID = "multitrack/run_id"
+BATCHES = "multitrack/batches"
+WRITERS = "multitrack/writers/"
+RECORDS = "multitrack/records/"
+STEPS = "multitrack/steps/"
+CONCLUSION = "multitrack/conclusion"
+WRITTEN = (SYS, SOURCE_CODE, MONITORING, PARAMETERS, SUMMARY, ARTIFACTS, TEXTS, OURS)
+"""Namespaces in which a run that multitrack writes has its metrics not."""

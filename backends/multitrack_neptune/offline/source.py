@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from multitrack.backend import RunFilter, RunRef, Source
-from multitrack.errors import PermanentError
+from multitrack.errors import PermanentError, RecordError
 from multitrack.records import Artifact, Record
 
 from ..settings import NeptuneSettings
+from .own import OwnRun
 from .places import find_containers, find_scale_files
 from .runs import LogRun, OfflineRun, ScaleRun
 from .scale import ScaleFile
@@ -28,12 +29,12 @@ class OfflineSource(Source):
         self._root = root
         self._settings = settings
         self._mutex = threading.Lock()
-        self._found: dict[str, OfflineRun] = {}
+        self._found: dict[str, OfflineRun | OwnRun] = {}
 
     def describe(self) -> str:
         """Return a line such as `12 runs of the neptune client and 3 of neptune-scale`."""
         found = self._scan()
-        old = sum(isinstance(run, LogRun) for run in found)
+        old = sum(isinstance(run, LogRun | OwnRun) for run in found)
         return f"{old:,} runs of the neptune client and {len(found) - old:,} of neptune-scale"
 
     def projects(self) -> Iterator[str]:
@@ -56,7 +57,7 @@ class OfflineSource(Source):
             raise PermanentError(f"there is no artifact {artifact.name!r} in {self._root}")
         kept.copy(to)
 
-    def _get(self, ref: RunRef) -> OfflineRun:
+    def _get(self, ref: RunRef) -> OfflineRun | OwnRun:
         if ref.native_id not in self._found:
             self._scan()
         try:
@@ -64,21 +65,21 @@ class OfflineSource(Source):
         except KeyError:
             raise PermanentError(f"run {ref.native_id} is not in {self._root} any more") from None
 
-    def _scan(self) -> list[OfflineRun]:
+    def _scan(self) -> list[OfflineRun | OwnRun]:
         if not self._root.exists():
             raise PermanentError(f"there is no folder {self._root}")
-        runs: list[OfflineRun] = [*self._logs(), *self._databases()]
+        runs: list[OfflineRun | OwnRun] = [*self._logs(), *self._databases()]
         if not runs:
             raise PermanentError(f"{self._root}: neither a neptune-exporter folder nor a .neptune folder with runs that a client left")
         with self._mutex:
             self._found = {run.native_id: run for run in runs}
         return runs
 
-    def _logs(self) -> Iterable[LogRun]:
+    def _logs(self) -> Iterable[LogRun | OwnRun]:
         project = self._settings.project or NO_PROJECT
         for container in find_containers(self._root):
-            told = container.executions[0].metadata.get("project")  # a folder that multitrack wrote says so
-            yield LogRun(container, str(told or project), look=self._settings.local_files)
+            is_ours = "project" in container.executions[0].metadata
+            yield OwnRun(container) if is_ours else LogRun(container, project, look=self._settings.local_files)
 
     def _databases(self) -> Iterable[ScaleRun]:
         files: dict[tuple[str, str], list[ScaleFile]] = {}
@@ -94,8 +95,12 @@ class OfflineSource(Source):
             known[key] = ScaleRun(group, known)
         return known.values()
 
-    def _refer(self, run: OfflineRun) -> Iterator[RunRef]:
+    def _refer(self, run: OfflineRun | OwnRun) -> Iterator[RunRef]:
         try:
+            if isinstance(run, OwnRun):
+                own = run.ref()
+                yield from [own] if own is not None else []
+                return
             attributes = run.attributes
             yield RunRef(
                 id=run.id,
@@ -110,5 +115,5 @@ class OfflineSource(Source):
                 deleted=attributes.deleted,
                 version=run.version(),
             )
-        except (PermanentError, OSError) as error:
+        except (PermanentError, RecordError, OSError) as error:
             _log.warning("neptune: run %s cannot be read: %s", run.native_id, error)
