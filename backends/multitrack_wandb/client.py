@@ -60,6 +60,10 @@ _OUTPUTS = """query MultitrackOutputs($entity: String, $project: String!, $run: 
     }
 }"""
 
+_COLLECTION = """query MultitrackCollection($entity: String, $project: String!, $name: String!) {
+    project(name: $project, entityName: $entity) { artifactCollection(name: $name) { id defaultArtifactType { name } } }
+}"""
+
 
 @dataclass(frozen=True)
 class RunThere:
@@ -197,6 +201,12 @@ class Client:
             if not page["pageInfo"]["hasNextPage"]:
                 return found
             after = page["pageInfo"]["endCursor"]
+
+    def type_of_artifact(self, project: str, name: str) -> str | None:
+        """Return the type that artifacts of a name have in a project; None for a name that is free."""
+        found = self.ask(_COLLECTION, entity=self.entity, project=project, name=name)["project"]
+        collection = None if found is None else found["artifactCollection"]
+        return None if collection is None else str(collection["defaultArtifactType"]["name"])
 
     def upload(self, log: Path, *, growing: bool = False) -> Upload:
         """Begin to bring a transaction log to the service; see `Core.upload`."""

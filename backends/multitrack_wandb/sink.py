@@ -19,9 +19,9 @@ from multitrack.errors import TransientError
 from multitrack.records import LogLines, Metrics, Points, RunFinished, RunStarted
 
 from . import names
-from .artifacts import artifact_record
+from .artifacts import artifact_name, artifact_record, artifact_type
 from .client import Client, RunThere
-from .encode import Encoder, Held, exit_record
+from .encode import Bundle, Encoder, Held, exit_record
 from .fragment import Fragment
 from .location import Place, project_name
 from .positions import KEY, Counts, Mark, settle, write_position
@@ -94,7 +94,7 @@ class WandbSink(Sink):
             self._put(record)
         owner = pb.RunRecord(run_id=self._run.id, project=self._project, entity=self._client.entity)
         for bundle in encoded.bundles:
-            fragment.put(artifact_record(bundle, owner, batch.files))
+            fragment.put(artifact_record(bundle, owner, batch.files, self._name_of(bundle)))
         self._ends = Mark(ends=self._ends).after(batch.entries)
         self._written = batch.number
         self._newest = max([self._newest, *(entry.record.time for entry in batch.entries)])
@@ -161,6 +161,11 @@ class WandbSink(Sink):
             else:
                 yield record
         self._beyond = beyond
+
+    def _name_of(self, bundle: Bundle) -> str:
+        """Return what an artifact is called there: a name of the project's artifacts is of one type for ever, so the type may join it."""
+        name, kind = artifact_name(bundle.name), artifact_type(bundle.type)
+        return name if self._client.type_of_artifact(self._project, name) in {None, kind} else artifact_name(f"{bundle.name}-{kind}")
 
     # -- uploading ----------------------------------------------------------------------------------------------------------------
 

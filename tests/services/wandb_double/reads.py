@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .resolvers import RESOLVERS, connection, resolves
-from .state import CONSOLE, HISTORY, Project, Refused, Run, StoredFile
+from .state import CONSOLE, HISTORY, Artifact, Project, Refused, Run, StoredFile
 
 _CONSOLE_LINE = re.compile(r"(ERROR )?(\d{4}-\d\d-\d\dT\S+) (?:\[([^\]]+)\] )?(.*)", re.DOTALL)
 LINES_AT_MOST = 10_000
@@ -152,6 +152,14 @@ def _log_line(number: int, line: str) -> dict[str, Any]:
     found = _CONSOLE_LINE.fullmatch(line)
     level, timestamp, label, text = found.groups() if found is not None else (None, None, None, line)
     return {"number": number, "timestamp": timestamp, "level": "error" if level else None, "label": label, "line": text}
+
+
+@resolves("Project.artifact")
+def _artifact(_: Any, project: Project, name: str) -> Artifact | None:
+    collection = project.collections.get(name.partition(":")[0])
+    alias = name.partition(":")[2] or "latest"
+    versions = collection.versions if collection is not None else []
+    return next((version for version in versions if alias in (f"v{version.version}", *version.aliases)), None)
 
 
 RESOLVERS |= {"Run.sweepName": lambda _, run: run.fields.get("sweep")}

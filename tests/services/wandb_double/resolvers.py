@@ -5,6 +5,7 @@ A resolver is found by `Type.field`; without one, a field is the item or attribu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from .state import CONSOLE, EVENTS, HISTORY, Artifact, ArtifactCollection, Project, Refused, Run, State, StoredFile
+from .state import CONSOLE, EVENTS, HISTORY, Artifact, ArtifactCollection, Project, RefusedError, Run, State, StoredFile
 
 RESOLVERS: dict[str, Callable[..., Any]] = {}
 
@@ -102,10 +103,10 @@ def _internal_id(_: Any, project: Project) -> str:
 
 
 @resolves("Project.bucket", "Project.run")
-def _run(_: Any, project: Project, name: str, missingOk: bool | None = None) -> Run | None:  # noqa: N803, FBT001 - the schema's
+def _run(_: Any, project: Project, name: str, missingOk: bool | None = None) -> Run | None:  # noqa: N803 - the schema's
     run = project.runs.get(name)
     if run is None and missingOk is False:
-        raise Refused(404, f"run {name} not found")
+        raise RefusedError(404, f"run {name} not found")
     return run
 
 
@@ -162,13 +163,13 @@ def _events(double: Any, run: Run, samples: int | None = None) -> list[str]:
 
 
 @resolves("Mutation.upsertBucket")
-def _upsert_bucket(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002 - the schema's
+def _upsert_bucket(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     run, inserted = double.state.upsert(input)
     return {"bucket": run, "inserted": inserted}
 
 
 @resolves("Mutation.deleteRun")
-def _delete_run(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _delete_run(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     double.state.delete_run(input["id"])
     return {"success": True}
 
@@ -183,13 +184,13 @@ def _named_run(double: Any, given: Mapping[str, Any]) -> Run:
 
 
 @resolves("Mutation.createRunFiles")
-def _create_run_files(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _create_run_files(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     run = _named_run(double, input)
     return {"runID": run.id, "uploadHeaders": [], "files": double.state.announce_run_files(run, input["files"])}
 
 
 @resolves("Mutation.markRunFilesUploaded")
-def _mark_uploaded(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _mark_uploaded(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     run = _named_run(double, input)
     return {"success": all(name in run.files for name in input["files"])}
 
@@ -197,7 +198,7 @@ def _mark_uploaded(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, A
 @resolves("Run.files")
 def _run_files(
     _: Any, run: Run, names: Sequence[str] | None = None, after: str | None = None, first: int | None = None, pattern: str | None = None,
-    upload: bool | None = None,  # noqa: FBT001
+    upload: bool | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     del upload
     like = re.compile(".*".join(map(re.escape, pattern.split("%"))) + "$") if pattern else None
@@ -241,27 +242,27 @@ RESERVED_TYPES = ("job", "wandb-")
 
 
 @resolves("Mutation.createArtifact")
-def _create_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _create_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     state: State = double.state
     run = state.the_run(input["entityName"], input["projectName"], input["runName"]) if input.get("runName") else None
     project = run.project if run is not None else state.find_project(state.entity(input["entityName"]), input["projectName"])
     name, type_ = input.get("artifactCollectionName") or "", input["artifactTypeName"]
     if project is None:
-        raise Refused(404, f"project {input['projectName']} not found")
+        raise RefusedError(404, f"project {input['projectName']} not found")
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", name):
-        raise Refused(400, f"invalid artifact name {name!r}")
+        raise RefusedError(400, f"invalid artifact name {name!r}")
     if not type_ or len(type_) > 128 or type_ == "job" or (type_.startswith("wandb-") and type_ != "wandb-history"):
-        raise Refused(400, f"invalid artifact type {type_!r}")
+        raise RefusedError(400, f"invalid artifact type {type_!r}")
     metadata = json.loads(input.get("metadata") or "{}")
     if not isinstance(metadata, dict) or len(metadata) > 100:
-        raise Refused(400, "metadata: at most 100 keys of an object")
+        raise RefusedError(400, "metadata: at most 100 keys of an object")
     collection = project.collections.setdefault(name, ArtifactCollection(state.new_id("ArtifactCollection"), name, type_, project))
     if collection.type != type_:
-        raise Refused(409, f"artifact {name} already exists with type {collection.type}; cannot create it with type {type_}")
+        raise RefusedError(409, f"artifact {name} already exists with type {collection.type}; cannot create it with type {type_}")
     aliases = [item["alias"] for item in input.get("aliases") or ()]
     for alias in aliases:
         if not alias or "/" in alias or ":" in alias or re.fullmatch(r"v\d+", alias):
-            raise Refused(400, f"invalid alias {alias!r}")
+            raise RefusedError(400, f"invalid alias {alias!r}")
     known = next((version for version in collection.versions if version.digest == input["digest"]), None)
     if known is not None and input.get("enableDigestDeduplication"):
         _give_aliases(known, aliases)
@@ -292,7 +293,7 @@ def _put_out(run: Run | None, artifact: Artifact) -> None:
 
 
 @resolves("Mutation.createArtifactManifest")
-def _create_manifest(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _create_manifest(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     state: State = double.state
     artifact = _the_artifact(double, input["artifactID"])
     artifact.manifest_id = artifact.manifest_id or state.new_id("ArtifactManifest")
@@ -301,16 +302,16 @@ def _create_manifest(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str,
 
 
 @resolves("Mutation.updateArtifactManifest")
-def _update_manifest(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _update_manifest(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     for artifact in double.state.artifacts.values():
         if artifact.manifest_id == input["artifactManifestID"]:
             artifact.manifest = double.state.announce("wandb_manifest.json")
             return {"artifactManifest": {"id": artifact.manifest_id, "digest": input.get("digest"), "file": artifact.manifest}}
-    raise Refused(404, "manifest not found")
+    raise RefusedError(404, "manifest not found")
 
 
 @resolves("Mutation.createArtifactFiles")
-def _create_artifact_files(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _create_artifact_files(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     files = []
     for given in input["artifactFiles"]:
         artifact = _the_artifact(double, given["artifactID"])
@@ -321,7 +322,7 @@ def _create_artifact_files(double: Any, _: Any, input: Mapping[str, Any]) -> dic
 
 
 @resolves("Mutation.commitArtifact")
-def _commit_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _commit_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     artifact = _the_artifact(double, input["artifactID"])
     entries = artifact.entries()
     for name, entry in entries.items():
@@ -329,7 +330,9 @@ def _commit_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str,
             continue
         file = artifact.files.get(name)
         if file is None or file.content is None:
-            raise Refused(400, f"artifact {artifact.collection.name}: the content of {name} is missing")
+            raise RefusedError(400, f"artifact {artifact.collection.name}: the content of {name} is missing")
+    if (digest := manifest_digest({name: entry["digest"] for name, entry in entries.items()})) != artifact.digest:
+        raise RefusedError(400, f"artifact {artifact.collection.name}: its digest is {digest}, not {artifact.digest}")
     if artifact.state != "COMMITTED":
         artifact.state = "COMMITTED"
         artifact.version = len(artifact.collection.versions)
@@ -340,23 +343,29 @@ def _commit_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str,
 
 
 @resolves("Mutation.useArtifact")
-def _use_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _use_artifact(double: Any, _: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     run, artifact = _named_run(double, input), _the_artifact(double, input["artifactID"])
     if artifact not in run.inputs:
         run.inputs.append(artifact)
     return {"artifact": artifact}
 
 
+def manifest_digest(digests: Mapping[str, str]) -> str:
+    """Return the digest by which a version is known, of its files' paths and digests."""
+    text = "wandb-artifact-manifest-v1\n" + "".join(f"{name}:{digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
 def _the_artifact(double: Any, artifact_id: str) -> Artifact:
     artifact = double.state.artifacts.get(artifact_id)
     if artifact is None:
-        raise Refused(404, f"artifact {artifact_id} not found")
+        raise RefusedError(404, f"artifact {artifact_id} not found")
     assert isinstance(artifact, Artifact)
     return artifact
 
 
 @resolves("Query.artifact")
-def _artifact(double: Any, _: Any, id: str) -> Artifact | None:  # noqa: A002
+def _artifact(double: Any, _: Any, id: str) -> Artifact | None:
     found = double.state.artifacts.get(id)
     assert found is None or isinstance(found, Artifact)
     return found
@@ -402,6 +411,8 @@ def _latest(_: Any, collection: ArtifactCollection) -> Artifact | None:
 
 
 RESOLVERS |= {
+    "Project.artifactCollection": lambda _, project, name: project.collections.get(name),
+    "ArtifactSequence.defaultArtifactType": lambda _, collection: {"name": collection.type},
     "Artifact.artifactType": lambda _, artifact: {"name": artifact.collection.type},
     "Artifact.artifactSequence": lambda _, artifact: artifact.collection,
     "Artifact.versionIndex": lambda _, artifact: artifact.version,

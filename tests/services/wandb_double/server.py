@@ -10,8 +10,11 @@ It answers what wandb 0.31's own client asks, by W&B's schema as far as it is wr
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
+import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +29,7 @@ from graphql import GraphQLError, OperationDefinitionNode, build_schema, execute
 
 from . import reads  # noqa: F401 - its resolvers
 from .resolvers import resolve_field
-from .state import Refused, Run, State, StoredFile
+from .state import RefusedError, Run, State, StoredFile
 
 _SCHEMA = build_schema(Path(__file__).with_name("schema.graphql").read_text("utf-8"))
 
@@ -156,29 +159,30 @@ class _Server(ThreadingHTTPServer):
     def drop_connections(self) -> None:
         """Cut what is still open, as a service that goes down does."""
         for request in list(self._connections):
-            try:
-                request.shutdown(2)
-            except OSError:
-                pass
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to tell of."""
+        """Tell of it, but for a client that went away."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.double.unknown.append(f"{error!r}")
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the overridden method's
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._serve(self._get)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self._serve(self._post)
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         self._serve(self._put)
 
     # -- one request -----------------------------------------------------------------------------------------------------
@@ -189,9 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         try:
             answer = act(unquote(urlsplit(self.path).path), body)
-        except Refused as refused:
+        except RefusedError as refused:
             self._answer(refused.status, {"errors": [{"message": str(refused)}], "error": str(refused)})
-        except _Faulty as faulty:
+        except _FaultyError as faulty:
             self._answer(faulty.fault.status, {"errors": [{"message": "a fault"}]}, faulty.fault.headers)
         else:
             self._answer(200, answer)
@@ -211,18 +215,18 @@ class _Handler(BaseHTTPRequestHandler):
         double.on_request(operation)
         fault = double.take_fault(operation)
         if fault is not None and not fault.after:
-            raise _Faulty(fault)
+            raise _FaultyError(fault)
         with double.state.lock:
             answer = act()
         if fault is not None:
-            raise _Faulty(fault)
+            raise _FaultyError(fault)
         return answer
 
     def _authenticate(self) -> None:
         kind, _, text = self.headers.get("Authorization", "").partition(" ")
         name, _, key = base64.b64decode(text).decode().partition(":") if kind == "Basic" else ("", "", "")
         if name != "api" or key not in self.server.double.state.keys:
-            raise Refused(401, "user is not logged in")
+            raise RefusedError(401, "user is not logged in")
 
     def _post(self, path: str, body: bytes) -> Any:
         self._authenticate()
@@ -232,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) == 5 and parts[0] == "files" and parts[4] == "file_stream":
             return self._carry_out("file_stream", lambda: self._file_stream(parts[1], parts[2], parts[3], json.loads(body)))
         self.server.double.unknown.append(f"POST {path}")
-        raise Refused(404, f"there is no {path}")
+        raise RefusedError(404, f"there is no {path}")
 
     def _file_stream(self, entity: str, project: str, name: str, request: dict[str, Any]) -> dict[str, Any]:
         state = self.server.double.state
@@ -247,14 +251,14 @@ class _Handler(BaseHTTPRequestHandler):
         del body
         file = self._stored(path)
         if file.content is None:
-            raise Refused(404, f"{file.name} has no content")
+            raise RefusedError(404, f"{file.name} has no content")
         return self._carry_out("GET", lambda: file.content)
 
     def _stored(self, path: str) -> StoredFile:
         file = self.server.double.state.stored.get(path.removeprefix("/storage/"))
         if file is None:
             self.server.double.unknown.append(path)
-            raise Refused(404, f"there is no {path}")
+            raise RefusedError(404, f"there is no {path}")
         return file
 
     # -- GraphQL -----------------------------------------------------------------------------------------------------------
@@ -264,12 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             document = parse(request["query"])
         except GraphQLError as error:
-            raise Refused(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
         name = request.get("operationName") or (operations[0].name.value if operations and operations[0].name else "anonymous")
         if errors := validate(_SCHEMA, document):
             double.unknown.append(f"{name}: {errors[0].message}")
-            raise Refused(400, errors[0].message)
+            raise RefusedError(400, errors[0].message)
 
         def act() -> dict[str, Any]:
             result = execute_sync(
@@ -277,17 +281,18 @@ class _Handler(BaseHTTPRequestHandler):
                 field_resolver=resolve_field,
             )  # fmt: skip
             for error in result.errors or ():
-                if isinstance(error.original_error, Refused):
+                if isinstance(error.original_error, RefusedError):
                     raise error.original_error
-                if error.original_error is None:  # a variable that does not fit its type
-                    raise Refused(400, error.message)
+                if error.original_error is None or isinstance(error.original_error, GraphQLError):  # a variable that does not fit its type
+                    double.unknown.append(f"{name}: {error.message}")
+                    raise RefusedError(400, error.message)
                 raise error.original_error
             return {"data": result.data}
 
         return self._carry_out(name, act)
 
 
-class _Faulty(Exception):
+class _FaultyError(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.status)
         self.fault = fault

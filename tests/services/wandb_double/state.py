@@ -1,7 +1,7 @@
 """What the double of the W&B service holds, and the rules by which it takes things in.
 
-The rules are those that the service is known to have (see the facts in `docs/backends/wandb.md`); where it is not known what the service does
-with something odd, such as a line beyond the end of a file, the double refuses it: what a client sends here must be right.
+The rules are those that the service is known to have; where it is not known what the service does with something odd, such as a line
+beyond the end of a file, the double refuses it: what a client sends here must be right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from typing import Any
 HISTORY, EVENTS, CONSOLE, SUMMARY = "wandb-history.jsonl", "wandb-events.jsonl", "output.log", "wandb-summary.json"
 
 
-class Refused(Exception):
+def now() -> datetime:
+    """Return the time that the service notes."""
+    return datetime.now(UTC)
+
+
+class RefusedError(Exception):
     """The service refuses: an HTTP status and a text for people."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,7 +45,7 @@ class StoredFile:
 
     def put(self, content: bytes) -> None:
         if self.md5 is not None and self.md5 != (got := md5_of(content)):
-            raise Refused(400, f"{self.name}: the content's MD5 is {got}, {self.md5} was announced")
+            raise RefusedError(400, f"{self.name}: the content's MD5 is {got}, {self.md5} was announced")
         self.content = content
         self.updated_at = now()
 
@@ -75,7 +80,7 @@ class Artifact:
     manifest_id: str | None = None
     manifest: StoredFile | None = None
     files: dict[str, StoredFile] = field(default_factory=dict)
-    created_at: datetime = field(default_factory=lambda: now())
+    created_at: datetime = field(default_factory=now)
 
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the manifest's entries: name to digest, size, reference."""
@@ -103,8 +108,8 @@ class Run:
     """The other fields of UpsertBucket: groupName, notes, host, ..."""
     state: str = "running"
     exit_code: int | None = None
-    created_at: datetime = field(default_factory=lambda: now())
-    heartbeat_at: datetime = field(default_factory=lambda: now())
+    created_at: datetime = field(default_factory=now)
+    heartbeat_at: datetime = field(default_factory=now)
     lines: dict[str, list[str]] = field(default_factory=lambda: {HISTORY: [], EVENTS: [], CONSOLE: []})
     files: dict[str, StoredFile] = field(default_factory=dict)
     outputs: list[Artifact] = field(default_factory=list)
@@ -142,7 +147,7 @@ class Project:
     deleted: set[str] = field(default_factory=set)
     """Ids of deleted runs: the service does not let them be used again."""
     collections: dict[str, ArtifactCollection] = field(default_factory=dict)
-    created_at: datetime = field(default_factory=lambda: now())
+    created_at: datetime = field(default_factory=now)
 
 
 @dataclass
@@ -177,9 +182,9 @@ class State:
         """Return the entity that is meant; the user's own where none is named."""
         name = name or "tester"
         if name in self.foreign_entities:
-            raise Refused(403, f"permission denied: {name}")
+            raise RefusedError(403, f"permission denied: {name}")
         if name not in self.entities:
-            raise Refused(404, f"entity {name} not found")
+            raise RefusedError(404, f"entity {name} not found")
         return name
 
     def find_project(self, entity: str | None, name: str | None) -> Project | None:
@@ -195,7 +200,7 @@ class State:
         """Return a run that must be there, of an entity that one may write to."""
         run = self.find_run(self.entity(entity), project, name)
         if run is None:
-            raise Refused(404, f"run {entity}/{project}/{name} not found")
+            raise RefusedError(404, f"run {entity}/{project}/{name} not found")
         return run
 
     def all_runs(self) -> Iterator[Run]:
@@ -210,22 +215,22 @@ class State:
         _check_name(project_name, "project", 128, '/\\#?%:"')
         name = given.get("name")
         if not name:
-            raise Refused(400, "run name required")
+            raise RefusedError(400, "run name required")
         _check_name(name, "run", 128, ":;,#?/'")
         for tag in given.get("tags") or ():
             if not 1 <= len(tag) <= 64:
-                raise Refused(400, f"invalid tag {tag!r}: 1 to 64 characters")
+                raise RefusedError(400, f"invalid tag {tag!r}: 1 to 64 characters")
         project = self.projects.get((entity, project_name))
         if project is None:
             project = self.projects[entity, project_name] = Project(self.new_id("Project"), entity, project_name)
         if name in project.deleted:
-            raise Refused(409, f"run {entity}/{project_name}/{name} was previously created and deleted; try a new run id")
+            raise RefusedError(409, f"run {entity}/{project_name}/{name} was previously created and deleted; try a new run id")
         run = project.runs.get(name)
         inserted = run is None
         if run is None:
             run = project.runs[name] = Run(self.new_id("Run"), name, project, display_name=name)
         elif given.get("id") not in (None, run.id):
-            raise Refused(400, f"the id {given['id']} is not that of run {name}")
+            raise RefusedError(400, f"the id {given['id']} is not that of run {name}")
         self._change(run, given)
         return run, inserted
 
@@ -234,7 +239,7 @@ class State:
             config = _object(given["config"], "config")
             for key, item in config.items():
                 if not isinstance(item, dict) or "value" not in item:
-                    raise Refused(400, f"config[{key!r}] is no object with a value")
+                    raise RefusedError(400, f"config[{key!r}] is no object with a value")
             run.config = config
         if given.get("summaryMetrics") is not None:
             run.summary = _object(given["summaryMetrics"], "summaryMetrics")
@@ -255,7 +260,7 @@ class State:
                     del project.runs[name]
                     project.deleted.add(name)
                     return
-        raise Refused(404, f"run {run_id} not found")
+        raise RefusedError(404, f"run {run_id} not found")
 
     # -- file_stream -------------------------------------------------------------------------------------------------------
 
@@ -263,7 +268,7 @@ class State:
         """Take in a request to file_stream: all of it, or nothing."""
         unknown = set(body) - {"files", "uploaded", "complete", "exitcode", "preempting", "dropped"}
         if unknown:
-            raise Refused(400, f"unknown fields {sorted(unknown)}")
+            raise RefusedError(400, f"unknown fields {sorted(unknown)}")
         changed = {name: self._overlaid(run, name, chunk) for name, chunk in (body.get("files") or {}).items()}
         for name, lines in changed.items():
             if name == SUMMARY:
@@ -283,10 +288,10 @@ class State:
         if name == SUMMARY:
             return list(content)
         if name not in run.lines:
-            raise Refused(400, f"there is no stream {name}")
+            raise RefusedError(400, f"there is no stream {name}")
         lines = list(run.lines[name])
         if not 0 <= offset <= len(lines):
-            raise Refused(400, f"{name}: line {offset} is beyond the end, which is at {len(lines)}")
+            raise RefusedError(400, f"{name}: line {offset} is beyond the end, which is at {len(lines)}")
         if name == HISTORY:
             _check_steps(lines[:offset], content)
         elif name == EVENTS:
@@ -310,7 +315,7 @@ class State:
         files = []
         for name in names:
             if not name or name.startswith("/") or ".." in name.split("/"):
-                raise Refused(400, f"invalid file name {name!r}")
+                raise RefusedError(400, f"invalid file name {name!r}")
             known = run.files.setdefault(name, StoredFile(name))
             if not known.key:
                 known.key = self.announce(name).key
@@ -324,23 +329,18 @@ def md5_of(content: bytes) -> str:
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
-def now() -> datetime:
-    """Return the time that the service notes."""
-    return datetime.now(UTC)
-
-
 def _check_name(name: str, what: str, longest: int, forbidden: str) -> None:
     if not name or len(name) > longest or name != name.strip() or any(character in forbidden for character in name):
-        raise Refused(400, f"invalid {what} name: {name[:50]!r}")
+        raise RefusedError(400, f"invalid {what} name: {name[:50]!r}")
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise Refused(400, f"{what}: no JSON: {error}") from None
+        raise RefusedError(400, f"{what}: no JSON: {error}") from None
     if not isinstance(value, dict):
-        raise Refused(400, f"{what}: no JSON object")
+        raise RefusedError(400, f"{what}: no JSON object")
     return value
 
 
@@ -349,5 +349,5 @@ def _check_steps(before: Sequence[str], content: Sequence[str]) -> None:
     for line in content:
         step = _object(line, HISTORY).get("_step")
         if not isinstance(step, int) or step <= last:
-            raise Refused(400, f"{HISTORY}: step {step!r} after step {last}")
+            raise RefusedError(400, f"{HISTORY}: step {step!r} after step {last}")
         last = step
