@@ -50,6 +50,7 @@ from multitrack.records import (
 )
 
 from . import names
+from .encode import error_text, text_file
 from .native import CHUNK, Column, NativeAsset, NativeRun, microseconds
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -150,10 +151,11 @@ def records(run: NativeRun, columns: Iterable[Column], read: Read) -> Iterator[R
     yield from all_points(run, columns)
     yield from _summary(run)
     yield from documents.console() if is_ours(run) else _output(run)
-    yield from _captures_failed(run)
+    yield from _captures_failed(run, documents)
     yield from documents.all(Model, names.MODEL_FILES) if is_ours(run) else _models(run)
+    ending = list(_ending(run, documents))  # which consumes a document
     yield from (artifact for asset, artifact in artifacts(run) if asset.id not in documents.consumed)
-    yield from _ending(run)
+    yield from ending
 
 
 def run_started(run: NativeRun, notes: str | None = None) -> RunStarted:
@@ -194,23 +196,26 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _captures_failed(run: NativeRun) -> Iterator[CaptureFailed]:
+def _captures_failed(run: NativeRun, documents: _Documents) -> Iterator[CaptureFailed]:
     for name, error in sorted(run.others.items()):
         if is_ours(run) and name.startswith(names.OTHER_CAPTURE_FAILED):
-            yield CaptureFailed(time=started_at(run), what=name.removeprefix(names.OTHER_CAPTURE_FAILED), error=_text(error))
+            yield CaptureFailed(
+                time=started_at(run), what=name.removeprefix(names.OTHER_CAPTURE_FAILED), error=documents.text(name, _text(error))
+            )
     if run.trouble and not is_ours(run):
         yield CaptureFailed(time=started_at(run), what="comet", error=run.trouble)
 
 
-def _ending(run: NativeRun) -> Iterator[RunUpdated | RunFinished]:
+def _ending(run: NativeRun, documents: _Documents) -> Iterator[RunUpdated | RunFinished]:
     status = status_of(run)
     last = microseconds(run.end) if run.end is not None else started_at(run)
     going_on = status if status in ("running", "scheduled") else None
     if going_on is not None or run.deleted:
         yield RunUpdated(time=last or 0, status=going_on, deleted=run.deleted or None)
     if going_on is None:
-        error = run.others.get(names.OTHER_ERROR) if is_ours(run) else None
-        yield RunFinished(time=last or 0, status=cast(Any, status), error=None if error is None else _text(error))
+        error = all_tags(run).get(names.OTHER_ERROR) if is_ours(run) else None
+        text = None if error is None else documents.text(names.OTHER_ERROR, error)
+        yield RunFinished(time=last or 0, status=cast(Any, status), error=text)
 
 
 # -- points -----------------------------------------------------------------------------------------------------------
@@ -531,7 +536,7 @@ def _artifact(run: NativeRun, asset: NativeAsset, name: str) -> Artifact:
         size=None if asset.uri is not None else asset.size,
         uri=asset.uri,
         step=asset.step,
-        type=None if asset.type == names.ASSET else asset.type,
+        type={names.ASSET: None, names.IMAGE: "image"}.get(asset.type, asset.type),
         metadata=dict(asset.metadata),
     )
 
@@ -567,6 +572,15 @@ class _Documents:
             return None
         self.consumed.add(found.id)
         return self._read(found).decode("utf-8", "surrogatepass")
+
+    def text(self, other: str, end: str) -> str:
+        """Return the text of which an other holds the end; somebody may have changed the other since."""
+        found = self._assets.get(text_file(other))
+        if found is None:
+            return end
+        self.consumed.add(found.id)
+        text = self._read(found).decode("utf-8", "surrogatepass")
+        return text if error_text(text) == end else end
 
     def one(self, cls: type[RecordType], name: str) -> RecordType | None:
         return next(self.all(cls, name), None)

@@ -129,7 +129,9 @@ def _add(content: Content, entry: Entry) -> None:
     elif isinstance(record, Summary):
         content.others |= {names.OTHER_SUMMARY + name: summary_text(value) for name, value in record.values.items()}
     elif isinstance(record, CaptureFailed):
-        content.others[failure_other(record.what)] = error_text(record.error)
+        other = failure_other(record.what)
+        content.others[other] = error_text(record.error)
+        content.documents |= long_text(other, record.error)
     else:
         _add_document(content, entry)
 
@@ -272,8 +274,18 @@ def failure_other(what: str) -> str:
 
 
 def error_text(error: str) -> str:
-    """Return an error as an other holds it. Of a longer one the end, which names the exception; the records hold all of it."""
+    """Return an error as an other holds it. Of a longer one the end, which names the exception; `long_text` holds all of it."""
     return error[-names.MAX_VALUE :]
+
+
+def long_text(other: str, text: str | None) -> dict[str, bytes]:
+    """Return the document that holds all of a text of which the other holds the end; nothing where that is all of it."""
+    return {text_file(other): text.encode("utf-8", "surrogatepass")} if text is not None and text != error_text(text) else {}
+
+
+def text_file(other: str) -> str:
+    """Return the name of that document."""
+    return f"{names.TEXT_FILES}{_hash8(other)}.txt"
 
 
 # -- params -----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@
 | LogLines | output; with their times in assets `multitrack/console/<batch, 8 digits>.log`, a line each: ISO time, stream, text |
 | CaptureFailed | other `multitrack.capture_failed.WHAT`, its value the error |
 | RunFinished | state and end time; status and error besides as others `multitrack.status` and `multitrack.error` |
+| an error too long for an other | its end there, all of it as asset `multitrack/texts/<n>.txt`, n by the other's name |
 
 Nothing can be taken away there: an other with the value `multitrack.removed` counts as none, one with `multitrack.bare` as a tag without a
 value. What starts with `multitrack` is read back only where the run has the other `multitrack.run_id`; where git metadata or the file
@@ -65,6 +66,7 @@ DATA_FILES = "multitrack/data/"
 DEFINITION_FILES = "multitrack/definitions/"
 ENVIRONMENT_FILES = "multitrack/environment/"
 MODEL_FILES = "multitrack/models/"
+TEXT_FILES = "multitrack/texts/"
 CONSOLE_FILES = "multitrack/console/"
 
 HTML_FILE = "comet/html.html"

@@ -164,7 +164,8 @@ class OfflineSink(Sink):
 
     def _conclusion_files(self, conclusion: Conclusion) -> Iterator[str]:
         time = max((conclusion.time or self._run.time) // 1000, 0)
-        return (self._own_file(name, file, time) for name, file in conclusion.files.items())
+        files: dict[str, Path | bytes] = {**conclusion.files, **encode.long_text(names.OTHER_ERROR, conclusion.error)}
+        return (self._own_file(name, file, time) for name, file in files.items())
 
     def _conclusion_lines(self, conclusion: Conclusion) -> Iterable[str]:
         others: dict[str, str] = {names.OTHER_STATUS: conclusion.status}
