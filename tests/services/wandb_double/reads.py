@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .resolvers import RESOLVERS, connection, resolves
-from .state import CONSOLE, HISTORY, Artifact, Project, Refused, Run, StoredFile
+from .state import CONSOLE, HISTORY, Artifact, Project, RefusedError, Run, StoredFile
 
 _CONSOLE_LINE = re.compile(r"(ERROR )?(\d{4}-\d\d-\d\dT\S+) (?:\[([^\]]+)\] )?(.*)", re.DOTALL)
 LINES_AT_MOST = 10_000
@@ -34,7 +34,7 @@ def _runs(
     _: Any, project: Project, filters: str | None = None, order: str | None = None, first: int | None = None, after: str | None = None
 ) -> dict[str, Any]:
     if order not in (None, "+created_at", "-created_at"):
-        raise Refused(400, f"the double does not order by {order}")
+        raise RefusedError(400, f"the double does not order by {order}")
     conditions = json.loads(filters or "{}")
     found = sorted(project.runs.values(), key=lambda run: run.created_at, reverse=order == "-created_at")
     return connection([run for run in found if matches(run, conditions)], min(first or 50, 1000), after)
@@ -55,7 +55,7 @@ def _meets(run: Run, key: str, condition: Any) -> bool:
         return (all if key == "$and" else any)(matches(run, one) for one in condition)
     known = {"name": run.name, "state": run.state, "createdAt": run.created_at, "displayName": run.display_name}
     if key not in known:
-        raise Refused(400, f"the double does not filter by {key}")
+        raise RefusedError(400, f"the double does not filter by {key}")
     value = known[key]
     if not isinstance(condition, Mapping):
         return bool(value == condition)
@@ -73,7 +73,7 @@ def _compare(value: Any, operator: str, wanted: Any) -> bool:
         return bool(value >= wanted)
     if operator == "$lt":
         return bool(value < wanted)
-    raise Refused(400, f"the double does not know {operator}")
+    raise RefusedError(400, f"the double does not know {operator}")
 
 
 # -- histories --------------------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def _log_lines(
     if last is not None:
         return connection(lines[-last:])
     if not useImprovedPagination:
-        raise Refused(400, "the double pages consoles in the improved way only")
+        raise RefusedError(400, "the double pages consoles in the improved way only")
     return connection(lines, min(first or 100, LINES_AT_MOST), after)
 
 

@@ -150,7 +150,7 @@ RESOLVERS |= {
     "Run.updatedAt": lambda _, run: run.heartbeat_at.isoformat(),
     "Run.readOnly": lambda _, __: False,
     "Run.stopped": lambda _, __: False,
-    "Run.user": lambda double, run: _viewer(double, run),
+    "Run.user": _viewer,
     "Run.lastHistoryStep": lambda _, run: run.history[-1]["_step"] if run.lines[HISTORY] else -1,
     "Run.fileCount": lambda _, run: len(run.files),
 }

@@ -277,9 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
 
         def act() -> dict[str, Any]:
             result = execute_sync(
-                _SCHEMA, document, context_value=double, variable_values=request.get("variables"), operation_name=request.get("operationName") or None,
+                _SCHEMA,
+                document,
+                context_value=double,
+                variable_values=request.get("variables"),
+                operation_name=request.get("operationName") or None,
                 field_resolver=resolve_field,
-            )  # fmt: skip
+            )
             for error in result.errors or ():
                 if isinstance(error.original_error, RefusedError):
                     raise error.original_error
