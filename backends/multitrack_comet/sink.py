@@ -93,7 +93,8 @@ class CometSink(Sink):
     def finish(self, conclusion: Conclusion) -> None:
         """Upload the files, set state, end and error, and set the tags last of all."""
         self._begin()
-        for name, file in conclusion.files.items():
+        files: dict[str, Path | bytes] = {**conclusion.files, **encode.long_text(names.OTHER_ERROR, conclusion.error)}
+        for name, file in files.items():
             self._upload(encode.document(self._run.id, name, self._run.time), file)
         others: dict[str, str] = {names.OTHER_STATUS: conclusion.status}
         if conclusion.error is not None or names.OTHER_ERROR in self._others:
