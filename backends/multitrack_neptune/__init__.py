@@ -53,6 +53,8 @@ class NeptuneBackend(Backend):
     def check(self) -> str:
         """Look at the folder; return a line like `a neptune-exporter folder: 312 runs of 2 projects`."""
         if kind_of(self.location) == "folder":
+            if not Path(self.location or ".").exists():
+                return f"no folder at {self.location} yet; the first run makes it"
             return f"a folder of Neptune's clients: {self._offline().describe()}"
         with_runs = self._export().describe()
         return f"a neptune-exporter folder: {with_runs}"

@@ -148,7 +148,7 @@ class Encoder:
             yield from self._described(record)
 
     def _points(self, name: str, rows: Sequence[tuple[Any, int, Any]]) -> Iterator[Operation]:
-        """Yield a metric's points: numbers under its own name, texts under `text/`."""
+        """Yield a metric's points: numbers under its own name, texts under `multitrack/text/`."""
         floats: list[Operation] = []
         steps: list[Operation] = []
         texts: list[Operation] = []

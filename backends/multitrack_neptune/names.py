@@ -38,7 +38,7 @@ A run that multitrack writes, to a server or into an offline folder:
 | record | Neptune |
 |---|---|
 | Metrics, Points, numbers | a float series of the metric's name; steps as `steps` tells, with `multitrack/steps/METRIC` |
-| Metrics, Points, texts | a string series `text/METRIC`, the first 1,000 characters of each |
+| Metrics, Points, texts | a string series `multitrack/text/METRIC`, the first 1,000 characters of each |
 | Hyperparameters | `parameters/` and the keys; what Neptune has no type for as JSON text |
 | Summary | `summary/NAME` |
 | Artifact | a file `artifacts/NAME` |
@@ -83,7 +83,7 @@ MAPPING = 1
 PARAMETERS = "parameters/"
 SUMMARY = "summary/"
 ARTIFACTS = "artifacts/"
-TEXTS = "text/"
+TEXTS = "multitrack/text/"
 OURS = "multitrack/"
 RUN_ID = "multitrack/run_id"
 BATCHES = "multitrack/batches"
@@ -91,5 +91,5 @@ WRITERS = "multitrack/writers/"
 RECORDS = "multitrack/records/"
 STEPS = "multitrack/steps/"
 CONCLUSION = "multitrack/conclusion"
-WRITTEN = (SYS, SOURCE_CODE, MONITORING, PARAMETERS, SUMMARY, ARTIFACTS, TEXTS, OURS)
+WRITTEN = (SYS, SOURCE_CODE, MONITORING, PARAMETERS, SUMMARY, ARTIFACTS, OURS)
 """Namespaces in which a run that multitrack writes has its metrics not."""

@@ -13,7 +13,7 @@ from multitrack.records import Artifact, Record
 
 from ..settings import NeptuneSettings
 from .own import OwnRun
-from .places import find_containers, find_scale_files
+from .places import find_containers, find_scale_files, has_offline_folders
 from .runs import LogRun, OfflineRun, ScaleRun
 from .scale import ScaleFile
 
@@ -23,9 +23,17 @@ NO_PROJECT = "offline"
 
 
 class OfflineSource(Source):
-    """The runs below a location. A run that cannot be read is named in the log; the others are there."""
+    """The runs below a location. A run that cannot be read is named in the log; the others are there.
+
+    Raises:
+        PermanentError: there is nothing of a client's.
+    """
 
     def __init__(self, root: Path, settings: NeptuneSettings) -> None:
+        if not root.exists():
+            raise PermanentError(f"there is no folder {root}")
+        if not has_offline_folders(root):
+            raise PermanentError(f"{root}: neither a neptune-exporter folder nor a .neptune folder with runs that a client left")
         self._root = root
         self._settings = settings
         self._mutex = threading.Lock()
@@ -66,11 +74,7 @@ class OfflineSource(Source):
             raise PermanentError(f"run {ref.native_id} is not in {self._root} any more") from None
 
     def _scan(self) -> list[OfflineRun | OwnRun]:
-        if not self._root.exists():
-            raise PermanentError(f"there is no folder {self._root}")
         runs: list[OfflineRun | OwnRun] = [*self._logs(), *self._databases()]
-        if not runs:
-            raise PermanentError(f"{self._root}: neither a neptune-exporter folder nor a .neptune folder with runs that a client left")
         with self._mutex:
             self._found = {run.native_id: run for run in runs}
         return runs

@@ -15,6 +15,7 @@ from multitrack.errors import PermanentError
 from multitrack.migration import migrate
 from multitrack.records import Artifact, ArtifactRef
 from multitrack.state import RunState, fold
+from multitrack.verification import verify
 from multitrack_neptune import NeptuneBackend, NeptuneSettings
 
 pytestmark = pytest.mark.slow
@@ -179,9 +180,18 @@ def test_a_run_moves_with_all_it_has_and_what_is_lost_is_named(folder: Path, tmp
 def test_a_folder_that_holds_no_runs(tmp_path: Path, there: bool) -> None:
     place = tmp_path if there else tmp_path / "nowhere"
     with pytest.raises(PermanentError, match=r"neither a neptune-exporter folder nor|there is no folder"):
-        list(NeptuneBackend(str(place)).source().runs(RunFilter()))
+        NeptuneBackend(str(place)).source()
 
 
 def test_a_project_is_told_by_a_setting(folder: Path) -> None:
     ref, _ = read(folder / "whole", NeptuneSettings(project="acme/vision"))
     assert ref.project == "acme/vision"
+
+
+def test_a_run_moves_into_a_folder_that_is_not_there_yet(folder: Path, tmp_path: Path) -> None:
+    report = migrate(f"neptune:{folder / 'whole'}", f"neptune:{tmp_path / 'out'}")
+    assert report.ok
+    (run,) = verify(f"neptune:{folder / 'whole'}", f"neptune:{tmp_path / 'out'}").runs
+    assert [difference.field for difference in run.differences] == ["artifact 'gone.txt'"]  # of which nobody has the content
+    assert run.attached == "exact"
+    assert migrate(f"neptune:{folder / 'whole'}", f"neptune:{tmp_path / 'out'}").counts == {"unchanged": 1}
