@@ -64,9 +64,16 @@ class ExperimentReader:
 
     def outline(self, metadata: Mapping[str, Any]) -> tuple[NativeRun, dict[str, Any]]:
         """Return what a listing shows of a run, and the last value of each metric."""
+        run, shown = self._outline(metadata)
+        summaries = self._values(self._rest.get_experiment_metrics_summaries, run.key)
+        return replace(run, version=_version(metadata, shown, summaries)), {
+            item["name"]: metric_value(item["valueCurrent"]) for item in summaries
+        }
+
+    def _outline(self, metadata: Mapping[str, Any]) -> tuple[NativeRun, Any]:
+        """Return what a listing shows of a run, and the answers that tell of changes."""
         key = str(metadata["experimentKey"])
         others = self._values(self._rest.get_experiment_others_summaries, key)
-        summaries = self._values(self._rest.get_experiment_metrics_summaries, key)
         tags = self._ask(self._rest.get_experiment_tags, key, "tags") or []
         run = NativeRun(
             key=key,
@@ -83,12 +90,11 @@ class ExperimentReader:
             url=f"{self._root}/{metadata.get('workspaceName')}/{metadata['projectName']}/{key}",
             deleted=bool(metadata.get("archived")),
         )
-        metrics = {item["name"]: metric_value(item["valueCurrent"]) for item in summaries}
-        return replace(run, version=_version(metadata, others, summaries, tags)), metrics
+        return run, [others, tags]
 
     def run(self, metadata: Mapping[str, Any]) -> NativeRun:
         """Return all of a run but its points and its files' contents. What stands in our own documents is not asked for twice."""
-        run, _ = self.outline(metadata)
+        run, _ = self._outline(metadata)
         key = run.key
         listed = patiently("listing the assets", lambda: self._rest.get_experiment_asset_list(key)) or []
         run = replace(

@@ -37,13 +37,13 @@ class CometDouble:
     api_key = "AnnsOwnKey0123456789abcde"
     other_key = "BobsOwnKey0123456789abcde"
 
-    def __init__(self, *, points_kept: int = POINTS_KEPT) -> None:
+    def __init__(self, *, points_kept: int = POINTS_KEPT, port: int = 0) -> None:
         keys = {self.api_key: "ann", self.other_key: "bob"}
         self.service = Service(keys, {"ann": ["ann"], "team": ["ann", "bob"], "bob": ["bob"]}, points_kept)
         self.asked: Counter[str] = Counter()
         self.unknown: list[str] = []
         self._throttled: deque[float] = deque()
-        self._server = _Server(("127.0.0.1", 0), self)
+        self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
