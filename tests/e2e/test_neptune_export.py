@@ -188,7 +188,8 @@ def test_memory_is_a_batchs_not_the_runs(tmp_path: Path) -> None:
         code = (
             "import resource, sys; from multitrack_neptune import *; from multitrack.backend import RunFilter\n"
             f"source = NeptuneBackend({str(folder)!r}).source()\n"
-            "print(sum(len(getattr(r, 'values', ())) for run in source.runs(RunFilter()) for r in source.read(run) if r.kind == 'points'))\n"
+            "runs = source.runs(RunFilter())\n"
+            "print(sum(len(r.values) for run in runs for r in source.read(run) if r.kind == 'points'))\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -223,6 +224,6 @@ def write_long(folder: Path, points: int) -> None:
 def test_a_zone_may_stand_in_the_configuration(tmp_path: Path) -> None:
     Path("multitrack.toml").write_text(f'[targets.old]\nbackend = "neptune"\nlocation = "{SAMPLE}"\nsource_tz = "America/New_York"\n')
     (view,) = mt.open("old").runs()
-    assert list(view.metrics("metrics/loss")["time"])[0].astimezone(UTC) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert next(iter(view.metrics("metrics/loss")["time"])).astimezone(UTC) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     with pytest.raises(ConfigError, match="is a secret"):
         mt.migrate("old", "local:./out", source_settings={"api_token": "x"})

@@ -185,7 +185,7 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
     (tmp_path / "data" / "x").mkdir(parents=True)
     (tmp_path / "data" / "x" / "y.parquet").touch()
     for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(PermanentError, match="export|there is no folder") as error:
+        with pytest.raises(PermanentError, match=r"export|there is no folder") as error:
             list(NeptuneBackend(str(folder), NeptuneSettings()).source().projects())
         assert "\n" not in str(error.value)
 
