@@ -24,6 +24,8 @@ RUN_FIELDS = """
 CLOCK_SKEW = 86_400_000_000
 """Microseconds by which the clock of a machine that trains may differ from the service's."""
 _STARTED_AT = "startedAt"
+_HEARTBEATS = 60_000_000
+"""Microseconds after its end in which W&B may hear of a run."""
 _SUMMARY_RULES: Mapping[int, Literal["min", "max", "mean", "last", "none", "first"]] = {
     1: "min", 2: "max", 3: "mean", 5: "last", 6: "none", 8: "first",
 }  # fmt: skip
@@ -81,12 +83,16 @@ def config_of(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ended(summary: Mapping[str, Any], started: Microseconds | None, heartbeat: Microseconds | None) -> Microseconds | None:
-    """Return when a run was seen last: W&B notes how long it took, and when it last heard of it; notes edited later count as hearing."""
+    """Return when a run was seen last: W&B notes how many whole seconds it took, and when it heard of it last.
+
+    The second is more exact, but for a run that was brought there later, or was edited.
+    """
     own = summary.get(names.CONFIG_INTERNAL)
     runtime = own.get("runtime") if isinstance(own, Mapping) else None
-    if started is not None and isinstance(runtime, int | float):
-        return started + round(runtime * 1e6)
-    return heartbeat
+    if started is None or not isinstance(runtime, int | float):
+        return heartbeat
+    ended = started + round(runtime * 1e6)
+    return heartbeat if heartbeat is not None and ended <= heartbeat <= ended + _HEARTBEATS else ended
 
 
 def version_of(node: Mapping[str, Any]) -> str:
