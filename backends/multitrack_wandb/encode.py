@@ -21,7 +21,6 @@ from multitrack.records import (
     CodeVersion,
     DataVersion,
     Environment,
-    Histogram,
     Hyperparameters,
     LogLines,
     MetricDefinition,
@@ -346,14 +345,11 @@ class Encoder:
                         other.append(name)
                 else:
                     self._floats.add(key)
-            elif kind is int:
-                if key not in ints:
-                    if key in self._floats:
-                        other.append(name)
-                    else:
-                        self.config.add_int(key)
-            elif kind is Histogram and any(type(count) is float and count.is_integer() for count in value.counts):
-                other.append(name)
+            elif kind is int and key not in ints:
+                if key in self._floats:
+                    other.append(name)
+                else:
+                    self.config.add_int(key)
         return other
 
     def _define(self, rows: Sequence[Row], out: Encoded) -> None:

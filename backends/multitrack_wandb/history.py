@@ -58,7 +58,7 @@ class History:
             if self._is_hidden(key):
                 continue
             name = key if self._rename is None else self._rename(key)
-            value = from_json(raw, floats=self._are_floats(name, raw, other))
+            value = from_json(raw, floats=self._are_floats(name, other))
             if value is None:
                 self.dropped += 1
                 continue
@@ -93,11 +93,9 @@ class History:
     def _is_hidden(self, name: str) -> bool:
         return name in _HIDDEN or (self._ours and name in (names.OWN_STEP, names.OTHER_TYPE))
 
-    def _are_floats(self, name: str, raw: Any, other: Iterable[str]) -> bool | None:
+    def _are_floats(self, name: str, other: Iterable[str]) -> bool | None:
         if not self._ours:
             return None if self._source == "user" else True
-        if isinstance(raw, Mapping):
-            return name in other
         is_int = (name if self._source == "user" else f"system:{name}") in self._ints
         return is_int == (name in other)
 

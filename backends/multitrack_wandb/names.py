@@ -98,7 +98,7 @@ OWN_STEP = "multitrack/step"
 """The step as it was given; an int beyond 2**53 as text. A row without it has no step."""
 OTHER_TYPE = "_multitrack_other"
 """Names of this row's metrics whose value is not of the type that `ints` tells: an int among floats, a float among ints; `multitrack/step`
-where it is a whole number and a float; a histogram whose counts are floats."""
+where it is a whole number and a float."""
 RESERVED_METRICS = ("_step", "_timestamp", "_runtime", "_wandb", "_multitrack", "multitrack/")
 RESERVED_PARAMS = ("_wandb", "multitrack")
 

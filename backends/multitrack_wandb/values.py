@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multitrack.records import ArtifactRef, Histogram, from_wire
+from multitrack.records import ArtifactRef, Histogram, from_wire, to_wire
 from multitrack.records.media_names import parse_media_name
 
 from . import names
@@ -20,6 +20,8 @@ _MEDIA_TYPES = {"image": "image-file", "table": "table-file"}
 _FIGURE_TYPES = {"text/html": "html-file", "application/vnd.plotly.v1+json": "plotly-file"}
 _FILE = "file"
 """The `_type` of a file that W&B has no word for."""
+_EXACT = "exact"
+"""In a histogram: JSON text of the counts, where JSON would change one."""
 _FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """A service that answers in strict JSON has these as text."""
 
@@ -32,7 +34,8 @@ def to_json(value: Any) -> str:
     if type(value) is float:
         return repr(value) if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Histogram):
-        return json.dumps({"_type": "histogram", "values": value.counts, "bins": value.edges})
+        told = {"_type": "histogram", "values": value.counts, "bins": value.edges}
+        return json.dumps(told if all(map(_is_kept, value.counts)) else {**told, _EXACT: json.dumps(to_wire(value.counts))})
     if isinstance(value, ArtifactRef):
         return json.dumps(_media(value))
     if isinstance(value, str) and (value in _FLOAT_WORDS or not is_deliverable(value)):
@@ -52,7 +55,7 @@ def from_json(value: Any, *, floats: bool | None) -> Any:
     if type(value) is str:
         return _FLOAT_WORDS.get(value, value)
     if isinstance(value, Mapping):
-        return _object(value, floats)
+        return _object(value)
     return json.dumps(value)
 
 
@@ -78,10 +81,10 @@ def _number(value: float, floats: bool | None) -> int | float:
     return int(value) if math.isfinite(value) and value == int(value) else value
 
 
-def _object(value: Mapping[str, Any], floats: bool | None) -> Any:
+def _object(value: Mapping[str, Any]) -> Any:
     kind = value.get("_type")
     if kind == "histogram":
-        return _histogram(value, floats) or json.dumps(value)
+        return _histogram(value) or json.dumps(value)
     if "$" in value and "b64" in value:
         return from_wire(dict(value))
     path = value.get("path")
@@ -90,7 +93,7 @@ def _object(value: Mapping[str, Any], floats: bool | None) -> Any:
     return json.dumps(value)
 
 
-def _histogram(value: Mapping[str, Any], floats: bool | None) -> Histogram | None:
+def _histogram(value: Mapping[str, Any]) -> Histogram | None:
     """Return a histogram: W&B has its edges as a list, or packed as `{min, size, count}`."""
     counts, edges = value.get("values"), value.get("bins")
     packed = value.get("packedBins")
@@ -98,7 +101,15 @@ def _histogram(value: Mapping[str, Any], floats: bool | None) -> Histogram | Non
         edges = [packed["min"] + packed["size"] * place for place in range(int(packed["count"]) + 1)]
     if not isinstance(counts, list) or not isinstance(edges, list):
         return None
-    return Histogram(edges=[float(edge) for edge in edges], counts=[float(count) if floats else _number(count, floats) for count in counts])
+    try:
+        exact = from_wire(json.loads(value[_EXACT])) if _EXACT in value else counts
+        return Histogram(edges=[float(edge) for edge in edges], counts=exact if len(exact) == len(counts) else counts)
+    except (ValueError, TypeError):  # somebody has written something else there
+        return None
+
+
+def _is_kept(count: float) -> bool:
+    return not count.is_integer() if isinstance(count, float) else abs(count) <= names.EXACT_INTS
 
 
 def _media(value: ArtifactRef) -> dict[str, Any]:
