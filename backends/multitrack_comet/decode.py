@@ -546,9 +546,22 @@ def _model_folder(model: str) -> str:
 
 
 def _models(run: NativeRun) -> Iterator[Model]:
-    """Yield the models that somebody else has logged: at Comet they are names that assets stand under."""
-    for model in sorted({asset.model for asset in run.assets if asset.model is not None}):
-        yield Model(time=started_at(run), name=model, id=model, path=_model_folder(model))
+    """Yield the models that somebody else has logged: at Comet they are names that assets stand under, and ready once these are there."""
+    steps: dict[str, list[int]] = {}
+    for asset in run.assets:
+        if asset.model is not None:
+            steps.setdefault(asset.model, []).extend([int(asset.step)] if asset.step is not None else [])
+    for name, known in sorted(steps.items()):
+        step = max(known, default=None)
+        yield Model(
+            time=started_at(run),
+            name=name,
+            id=name,
+            path=_model_folder(name),
+            role="unlisted" if step is None else "output",
+            status="READY",
+            step=step,
+        )
 
 
 # -- our documents ----------------------------------------------------------------------------------------------------

@@ -36,9 +36,14 @@ class _Unreadable:
 
 
 class OfflineSource(Source):
-    """The runs in a folder of archives, or in a single one."""
+    """The runs in a folder of archives, or in a single one.
+
+    Raises:
+        PermanentError: there is nothing at the location.
+    """
 
     def __init__(self, path: Path) -> None:
+        find_archives(path)
         self._path = path
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[Path, ...]] = {}
@@ -54,7 +59,7 @@ class OfflineSource(Source):
         """Yield the runs that match.
 
         Raises:
-            PermanentError: there is nothing at the location, or it is a single archive that cannot be read.
+            PermanentError: the location is a single archive that cannot be read, or is gone.
         """
         found = [self._unreadable(one) if isinstance(one, _Unreadable) else self._reference(one) for one in self._experiments()]
         yield from sorted(filter(wanted.matches, found), key=lambda ref: (ref.project, ref.started or 0, ref.id))

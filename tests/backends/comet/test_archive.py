@@ -159,7 +159,7 @@ def test_an_archive_without_a_project_is_in_comets_default_one(tmp_path: Path) -
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="there is no archive or folder"):
-        list(CometBackend(str(tmp_path / "nothing")).source().runs(RunFilter()))
+        CometBackend(str(tmp_path / "nothing")).source()
     assert list(CometBackend(str(tmp_path)).source().runs(RunFilter())) == []
 
 
