@@ -14,7 +14,7 @@ import traceback
 
 from measure import machine
 
-NAMES = ("log", "import", "init", "capture", "console", "step", "system", "delivery", "read", "migrate", "neptune", "data")
+NAMES = ("log", "import", "init", "capture", "console", "step", "system", "delivery", "read", "migrate", "neptune", "comet", "data")
 
 
 def main() -> None:
