@@ -15,8 +15,9 @@ import pytest
 from multitrack.backend import TAG_COMPLETE
 from multitrack.errors import AuthError, PermanentError, TransientError
 from multitrack.journal import RunFolder
+from multitrack.media.image import Image
+from multitrack.media.points import describe
 from multitrack.records import (
-    ArtifactRef,
     Environment,
     Hyperparameters,
     LogLines,
@@ -26,11 +27,14 @@ from multitrack.records import (
     RunUpdated,
     Summary,
 )
+from multitrack.testing.conformance import PNG
 from multitrack.testing.scene import START, Interrupted, InterruptedBackend, Scene
 from multitrack_wandb import WandbBackend, WandbSettings, sink
 from multitrack_wandb.core import core
 from services.wandb_double.server import WandbDouble
 from services.wandb_double.state import CONSOLE, Run
+
+pytestmark = pytest.mark.slow
 
 POINTS = ("before open", "after open", "before write", "after write", "before flush", "after flush", "before finish", "after finish")
 
@@ -326,7 +330,8 @@ def test_no_step_is_dropped(scene: Scene, double: WandbDouble, steps: list[Any])
 def test_what_a_run_holds(scene: Scene, double: WandbDouble) -> None:
     start = scene.start(project="digits", tags={"base": None, "team": "vision"}, group="sweep", job_type="train", notes="# Notes")
     weights = scene.artifact(start, "model/weights.bin", bytes(range(256)), type="model", metadata={"layers": 3})
-    image = scene.artifact(start, "media/images/pred_1_0.png", b"png", media_type="image/png")
+    described, image = describe(Image(PNG), "pred", 2, START)
+    picture = scene.artifact(start, described.name, PNG, type=described.type, media_type=described.media_type, step=2)
     run = scene.record(
         start,
         [
@@ -335,8 +340,8 @@ def test_what_a_run_holds(scene: Scene, double: WandbDouble) -> None:
             Metrics(time=START, step=0, values={"acc": 0.5, "epoch": 1}),
             Metrics(time=START, step=1, values={"acc": 0.25, "epoch": 2}),
             weights,
-            image,
-            Metrics(time=START, step=2, values={"pred": ArtifactRef(name=image.name, sha256=str(image.sha256), media_type="image/png")}),
+            picture,
+            Metrics(time=START, step=2, values={"pred": image}),
             Summary(time=START, values={"best": 0.97}),
             Environment(time=START, host="node1", python="3.12.1", packages={"numpy": "2.0.0"}, cpu_count=8),
             LogLines(time=START, stream="stderr", times=[START], lines=["a warning"]),
@@ -353,7 +358,7 @@ def test_what_a_run_holds(scene: Scene, double: WandbDouble) -> None:
     assert found.lines[CONSOLE][0].startswith("ERROR")
     assert found.lines[CONSOLE][0].endswith("a warning")
     assert found.history[2]["pred"]["_type"] == "image-file"
-    assert found.files[image.name].content == b"png"
+    assert found.files[picture.name].content == PNG
     assert json.loads(found.files["wandb-metadata.json"].content or b"")["host"] == "node1"
     assert b"numpy==2.0.0" in (found.files["requirements.txt"].content or b"")
     (model,) = found.outputs
