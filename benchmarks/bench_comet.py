@@ -68,9 +68,8 @@ def run(full: bool) -> None:
     if find_spec("comet_ml") is None:
         print("comet_ml is not installed: left out")
         return
-    from services.comet.double import CometDouble
-
     import multitrack as mt
+    from services.comet.double import CometDouble
 
     runs = 50 if full else 5
     rows = []
@@ -83,6 +82,9 @@ def run(full: bool) -> None:
             "local to Comet": (f"local:{folder}/store", "comet:team/"),
             "Comet to local": ("comet:team/", f"local:{folder}/back"),
         }
+        for name, floor in (("floor: the SDK's batches", floor_write), ("floor: the SDK's reading", floor_read)):
+            asked, seconds = double.requests, floor(double)
+            rows.append((name, "1 of 1", f"{seconds:.2f} s", rate(METRICS * STEPS, seconds), str(double.requests - asked)))
         for name, (source, destination) in ways.items():
             asked, start = double.requests, time.perf_counter()
             report = mt.migrate(source, destination, staging=folder / name.replace(" ", "-"))
@@ -90,7 +92,4 @@ def run(full: bool) -> None:
             arrived = sum(outcome.points == METRICS * STEPS for outcome in report.outcomes)
             requests = (double.requests - asked) / runs
             rows.append((name, f"{arrived} of {runs}", f"{seconds:.1f} s", rate(runs * METRICS * STEPS, seconds), f"{requests:.1f}"))
-        for name, floor in (("floor: the SDK's batches", floor_write), ("floor: the SDK's reading", floor_read)):
-            asked, seconds = double.requests, floor(double)
-            rows.append((name, "1 of 1", f"{seconds:.2f} s", rate(METRICS * STEPS, seconds), str(double.requests - asked)))
     show(f"{runs} runs x {METRICS} metrics x {STEPS:,} steps", ("", "runs", "time", "points", "requests a run"), rows)
