@@ -41,7 +41,7 @@ def floor_write(double: CometDouble) -> float:
     from comet_ml.messages import MetricMessage
 
     connection = get_rest_server_connection(double.api_key, "f" * 32, server_address=double.url)
-    connection.add_run("floor", "team", offline=True)
+    connection.add_run("floor", "ann", offline=True)  # not where the runs are
     items = []
     for step in range(STEPS):
         for metric in range(METRICS):
