@@ -98,7 +98,7 @@ class CometBackend(Backend):
         if path is not None:
             from .offline_source import OfflineSource
 
-            return OfflineSource(path)
+            return OfflineSource(path, self._settings.project)
         from .source import CometSource
 
         return CometSource(self.location, self._settings)

@@ -86,7 +86,7 @@ class OfflineSink(Sink):
         return self._folder.batches if self._folder.exists() else self._packed
 
     def _find_archive(self) -> Position:
-        native = replay([ZippedArchive(self._folder.zip)]).native
+        native = replay([ZippedArchive(self._folder.zip)], self._run.project).native
         if native.others.get(TAG_RUN_ID) != self._run.id:
             raise PermanentError(f"{self._folder.zip} is there already, and is not of this run; move it away, or write to another folder")
         self._packed = int(native.others.get(names.OTHER_BATCHES, 0))
@@ -94,7 +94,7 @@ class OfflineSink(Sink):
         return Position(batches=self._packed, marker=None if marker is None else str(marker))
 
     def _marker(self) -> str | None:
-        found = replay([FolderArchive(self._folder.path, self._run.id)]).native.others.get(TAG_COMPLETE)
+        found = replay([FolderArchive(self._folder.path, self._run.id)], self._run.project).native.others.get(TAG_COMPLETE)
         return None if found is None else str(found)
 
     def _begin(self, number: int) -> None:

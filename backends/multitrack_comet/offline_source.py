@@ -20,7 +20,7 @@ from multitrack.records import Artifact, Record
 from . import decode
 from .archive import Archive, FolderArchive, ZippedArchive, is_folder_archive, key_of
 from .native import NativeAsset
-from .replay import DEFAULT_PROJECT, ArchivedRun, columns, replay
+from .replay import ArchivedRun, columns, replay
 
 _log = logging.getLogger(__name__)
 _REMEMBERED = 8
@@ -36,15 +36,16 @@ class _Unreadable:
 
 
 class OfflineSource(Source):
-    """The runs in a folder of archives, or in a single one.
+    """The runs in a folder of archives, or in a single one. `project` is that of runs that name none.
 
     Raises:
         PermanentError: there is nothing at the location.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, project: str) -> None:
         find_archives(path)
         self._path = path
+        self._project = project
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[Path, ...]] = {}
         self._replayed: dict[str, ArchivedRun] = {}
@@ -71,7 +72,7 @@ class OfflineSource(Source):
             archives.setdefault(_group(path), []).append(path)
         for paths in archives.values():
             try:
-                yield replay(_open(paths))
+                yield replay(_open(paths), self._project)
             except PermanentError as error:
                 if paths == [self._path]:
                     raise
@@ -89,9 +90,9 @@ class OfflineSource(Source):
         with self._lock:
             self._runs[key] = (archive.path,)
         return RunRef(
-            id=decode.key_to_neutral(key, DEFAULT_PROJECT),
+            id=decode.key_to_neutral(key, self._project),
             native_id=key,
-            project=DEFAULT_PROJECT,
+            project=self._project,
             name=f"{archive.path.name} (cannot be read)",
             params={},
             metrics={},
@@ -135,7 +136,7 @@ class OfflineSource(Source):
             paths = self._runs.get(run.native_id)
         if paths is None or not any(path.exists() for path in paths):
             raise PermanentError(f"run {run.native_id} is no longer in {self._path}")
-        found = replay(_open(paths))
+        found = replay(_open(paths), self._project)
         with self._lock:
             while len(self._replayed) >= _REMEMBERED:
                 del self._replayed[next(iter(self._replayed))]

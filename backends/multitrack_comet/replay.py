@@ -23,8 +23,6 @@ from .archive import MESSAGES, Archive
 from .decode import metric_name, metric_value
 from .native import CHUNK, Column, ConsoleText, NativeAsset, NativeRun
 
-DEFAULT_PROJECT = "general"
-"""Comet: where an experiment goes that names no project."""
 _METRIC = b'"type":"metric_msg"}\n'
 """How the line of a metric ends, as Comet's SDK writes it."""
 _PATCH_LENGTH = 64 << 20
@@ -41,8 +39,8 @@ class ArchivedRun:
     """By asset id: which archive, and the file's name in it."""
 
 
-def replay(parts: Sequence[Archive]) -> ArchivedRun:
-    """Return what the archives of one experiment hold, all but its points.
+def replay(parts: Sequence[Archive], project: str) -> ArchivedRun:
+    """Return what the archives of one experiment hold, all but its points; `project` is that of a run that names none.
 
     Raises:
         PermanentError: one of them is damaged.
@@ -58,7 +56,7 @@ def replay(parts: Sequence[Archive]) -> ArchivedRun:
                 point = line
         if point:
             state.take(point)  # for its time
-    return ArchivedRun(_native(state, parts), parts, state.files)
+    return ArchivedRun(_native(state, parts, project), parts, state.files)
 
 
 def columns(parts: Sequence[Archive]) -> Iterator[Column]:
@@ -303,7 +301,7 @@ _OLD: dict[str, _Take] = {
 }
 
 
-def _native(state: _State, parts: Sequence[Archive]) -> NativeRun:
+def _native(state: _State, parts: Sequence[Archive], project: str) -> NativeRun:
     told = [part.metadata() for part in parts]
     known = [found for found in (*told, *(part.beginning() for part in parts)) if found is not None]
     is_ours = TAG_RUN_ID in state.others
@@ -314,7 +312,7 @@ def _native(state: _State, parts: Sequence[Archive]) -> NativeRun:
     trouble += [f"{state.damaged} damaged lines of {MESSAGES} were passed over"] if state.damaged else []
     return NativeRun(
         key=_key(state, parts, known),
-        project=next((str(found["project_name"]) for found in known if found.get("project_name")), DEFAULT_PROJECT),
+        project=next((str(found["project_name"]) for found in known if found.get("project_name")), project),
         workspace=next((str(found["workspace"]) for found in known if found.get("workspace")), None),
         start=min(starts, default=state.first),
         end=max(ends, default=None) if is_whole else None if is_ours else state.last,

@@ -28,6 +28,14 @@ class CometSettings(BackendSettings):
         description="The workspace where the location names none; by default that of the login.",
         json_schema_extra={"env": ["COMET_WORKSPACE"]},
     )
+    project: str = Field(
+        default="general",
+        min_length=1,
+        description=(
+            "The project of archived runs that name none, as the folder of a run that was killed does not. Comet's own default is the same."
+        ),
+        json_schema_extra={"env": ["COMET_PROJECT_NAME"]},
+    )
     timeout: int | None = Field(
         default=None,
         ge=1,

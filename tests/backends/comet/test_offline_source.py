@@ -14,7 +14,7 @@ from multitrack.backend import RunFilter, RunRef, Source
 from multitrack.errors import PermanentError
 from multitrack.records import CaptureFailed
 from multitrack.state import RunState, fold
-from multitrack_comet import CometBackend
+from multitrack_comet import CometBackend, CometSettings
 from support.foreign_comet import REMOTE, Written, write_archive
 
 pytestmark = pytest.mark.slow
@@ -136,6 +136,11 @@ def test_a_killed_run_reads_crashed_and_whole(killed: Written) -> None:
     assert state.ended >= max(state.metrics["last"].times)
     assert [again.id for again in source_of(killed.folder).runs(RunFilter())] == [ref.id]
     assert list(source.runs(RunFilter(ids=[ref.id])))
+
+
+def test_the_project_of_a_killed_run_can_be_told(killed: Written) -> None:
+    source = CometBackend(str(killed.folder), CometSettings(project="digits")).source()
+    assert list(source.projects()) == ["digits"]
 
 
 def test_a_killed_runs_torn_last_line_is_left_out(killed: Written, tmp_path: Path) -> None:
