@@ -59,6 +59,7 @@ def points(name: str, stands: list[float], times: list[int], values: list[Any], 
         stands, times, values: of the points at Neptune.
         told: texts of the series of steps, by where the points stand.
     """
+    times = [time // 1000 * 1000 for time in times]
     steps: list[Any] = [original(place, told.get(place)) for place in stands]
     source: MetricSource = "system" if name.startswith(names.SYSTEM_METRICS) else "user"
     return Points(

@@ -11,8 +11,9 @@ from multitrack.backend import RunFilter, RunRef, Source
 from multitrack.errors import PermanentError, RecordError
 from multitrack.records import Artifact, Record
 
+from ..own import OwnRun
 from ..settings import NeptuneSettings
-from .own import OwnRun
+from .own import OwnLogRun
 from .places import find_containers, find_scale_files, has_offline_folders
 from .runs import LogRun, OfflineRun, ScaleRun
 from .scale import ScaleFile
@@ -83,7 +84,7 @@ class OfflineSource(Source):
         project = self._settings.project or NO_PROJECT
         for container in find_containers(self._root):
             is_ours = "project" in container.executions[0].metadata
-            yield OwnRun(container) if is_ours else LogRun(container, project, look=self._settings.local_files)
+            yield OwnLogRun(container) if is_ours else LogRun(container, project, look=self._settings.local_files)
 
     def _databases(self) -> Iterable[ScaleRun]:
         files: dict[tuple[str, str], list[ScaleFile]] = {}
