@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from multitrack.errors import AuthError, PermanentError, TransientError
+from multitrack.errors import AuthError, TransientError
 
 from . import names
 from .encode import Asset, Point
@@ -115,11 +115,13 @@ class ExperimentConnection:
 
     # -- the experiment -----------------------------------------------------------------------------------------------
 
-    def open(self, workspace: str | None, project: str) -> None:
-        """Create the experiment, or find it. An `offline` one sends no signs of life and its times may lie in the past.
+    def open(self, workspace: str | None, project: str) -> bool:
+        """Create the experiment, or find it; return False where it is there and this API key may not write to it.
+
+        An `offline` one sends no signs of life, and its times may lie in the past.
 
         Raises:
-            PermanentError: the key stands for an experiment that this API key may not write to; the workspace does not exist.
+            PermanentError: the workspace does not exist.
         """
         from comet_ml.exceptions import ExperimentAlreadyUploaded, ExperimentNotFound
 
@@ -130,12 +132,11 @@ class ExperimentConnection:
             except ExperimentAlreadyUploaded:
                 try:
                     handshake = self._sdk.get_run(self.key)
-                except ExperimentNotFound as error:
-                    raise PermanentError(
-                        f"Comet has an experiment {self.key} already that this API key may not write to: somebody else's, or a deleted one"
-                    ) from error
+                except ExperimentNotFound:
+                    return False
         self.upload_limit = handshake.asset_upload_limit
         self.url = None if handshake.focus_link is None else f"{handshake.focus_link}{self.key}"
+        return True
 
     def set_times(self, start: int, end: int | None) -> None:
         """Set when the run started and ended, in milliseconds."""

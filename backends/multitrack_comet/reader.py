@@ -49,6 +49,10 @@ class ExperimentReader:
         self._rest = rest
         self._root = root
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._rest.low_level_api_client.close()
+
     # -- the experiment itself ----------------------------------------------------------------------------------------
 
     def metadata(self, key: str) -> Mapping[str, Any] | None:

@@ -49,25 +49,30 @@ class CometSink(Sink):
     def open(self, run: RunStarted) -> Position:
         """Create the experiment whose key is the run's id, or find it.
 
+        A run that was migrated from Comet finds the original under that key, where both are at one service: then it has a key of its own.
+
         Raises:
             PermanentError: somebody else has made an experiment of this key; the workspace does not exist.
         """
-        login = find_login(self._settings)
-        self._connection = experiment = ExperimentConnection(login, run.id)
-        self._reader = ExperimentReader(experiment.rest if experiment.created else rest_client(login), login.root)
         self._run = run
-        workspace = self._place.workspace or default_workspace(self._settings)
-        experiment.open(workspace, self._place.project or run.project)
-        self._is_archived = False
-        if experiment.created:
-            self._others: dict[str, str] = {}
-            self._tags: set[str] = set()
-            self._standing = Standing()
-            self._set_others({TAG_RUN_ID: run.id})
-            experiment.set_times(run.time // 1000, None)
-            self._may_note = True
-            return Position(batches=0)
-        return self._take_up(run)
+        login = find_login(self._settings)
+        workspace, project = self._place.workspace or default_workspace(self._settings), self._place.project or run.project
+        keys = [run.id] if run.origin is None else [run.id, _second_key(run, workspace, project)]
+        for key in keys:
+            self._let_go()
+            self._connection = experiment = ExperimentConnection(login, key)
+            self._reader = ExperimentReader(rest_client(login), login.root)
+            if experiment.open(workspace, project):
+                position = self._begin_new() if experiment.created else self._take_up()
+                if position is not None:
+                    self._may_note = True
+                    return position
+        raise PermanentError(f"Comet has an experiment {keys[-1]} already, which multitrack has not made for this run; give it another id")
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._reader.close()
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Write a batch. When this returns, Comet has it."""
@@ -121,7 +126,7 @@ class CometSink(Sink):
         if self._may_note and not self._standing.settled:
             with suppress(BackendError):  # then the next sink reads back what is there
                 self._note(replace(self._standing, settled=True))
-        self._connection.close()
+        self._let_go()
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
@@ -131,29 +136,39 @@ class CometSink(Sink):
             raise RuntimeError("open comes first")
         return self._connection
 
-    def _take_up(self, run: RunStarted) -> Position:
-        metadata = self._reader.metadata(run.id)
+    def _begin_new(self) -> Position:
+        self._is_archived = False
+        self._others: dict[str, str] = {}
+        self._tags: set[str] = set()
+        self._standing = Standing()
+        self._claim()
+        return Position(batches=0)
+
+    def _take_up(self) -> Position | None:
+        """Return what the experiment holds; None where it is not this run's."""
+        key = self._experiment.key
+        metadata = self._reader.metadata(key)
         if metadata is None:
-            raise PermanentError(f"Comet has an experiment {run.id} that this API key may not read")
-        self._others, self._tags = self._reader.others(run.id), set(self._reader.tags(run.id))
-        if self._others.get(TAG_RUN_ID) != run.id and not self._is_empty():
-            raise PermanentError(
-                f"Comet has an experiment {run.id} already, in {metadata.get('workspaceName')}/{metadata.get('projectName')}, "
-                "which multitrack has not made; give the run another id"
-            )
+            return None
+        self._others, self._tags = self._reader.others(key), set(self._reader.tags(key))
+        if self._others.get(TAG_RUN_ID) != self._run.id and not self._is_empty():
+            return None
         self._is_archived = bool(metadata.get("archived"))
         self._standing = Standing.read(self._others)
         self._in_doubt = self._standing.batches + (0 if self._standing.settled else 1)
         if TAG_RUN_ID not in self._others:
-            self._set_others({TAG_RUN_ID: run.id})
-            self._experiment.set_times(run.time // 1000, None)
-        self._may_note = True
+            self._claim()
         marker = self._others.get(TAG_COMPLETE)
         return Position(batches=None, marker=None if marker == names.REMOVED else marker)
 
+    def _claim(self) -> None:
+        """Say whose experiment it is, and when the run started."""
+        self._set_others({TAG_RUN_ID: self._run.id})
+        self._experiment.set_times(self._run.time // 1000, None)
+
     def _is_empty(self) -> bool:
         """Return whether the experiment is as it was when it was made: whoever made it for this run did not come further."""
-        return not (self._others.keys() - {names.OTHER_NAME} or self._tags or self._reader.has_metrics(self._run.id))
+        return not (self._others.keys() - {names.OTHER_NAME} or self._tags or self._reader.has_metrics(self._experiment.key))
 
     def _begin(self) -> None:
         """Say that something is under way, before anything is; a run that goes on is neither archived nor whole."""
@@ -265,6 +280,11 @@ class CometSink(Sink):
         asset_id = _asset_id(asset, content, digest)
         if asset_id not in there:
             self._experiment.upload(asset, asset_id, content)
+
+
+def _second_key(run: RunStarted, workspace: str | None, project: str) -> str:
+    """Return the key of a copy: always the same for the same run in the same place."""
+    return hashlib.sha256(f"{run.id}\0{workspace}\0{project}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _asset_id(asset: Asset, content: Path | bytes, digest: str = "") -> str:

@@ -45,7 +45,7 @@ class CometSource(Source):
     def close(self) -> None:
         """Let go of connections."""
         self._pool.shutdown(cancel_futures=True)
-        self._rest.low_level_api_client.close()
+        self._reader.close()
 
     # -- listing ------------------------------------------------------------------------------------------------------
 

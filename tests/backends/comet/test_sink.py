@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Entry, Rejection
+from multitrack.backend import TAG_COMPLETE, Batch, Conclusion, Entry, Rejection, RunFilter
 from multitrack.delivery import Ledger
 from multitrack.errors import AuthError, BackendError, PermanentError, TransientError
 from multitrack.records import (
@@ -20,6 +20,7 @@ from multitrack.records import (
     Environment,
     Hyperparameters,
     LogLines,
+    Origin,
     Points,
     Record,
     RunStarted,
@@ -31,6 +32,8 @@ from multitrack.testing.scene import Scene
 from multitrack_comet import CometBackend, CometSettings
 from multitrack_comet.sink import CometSink
 from services.comet.double import CometDouble
+from services.comet.state import Experiment
+from services.comet.state import Point as ServicePoint
 
 pytestmark = pytest.mark.slow
 
@@ -449,18 +452,40 @@ def test_what_cannot_be_is_one_clear_line(
     assert caught.value.__cause__ is None or WRONG not in repr(caught.value.__cause__)
 
 
-def test_an_experiment_of_somebody_else_is_left_alone(comet: CometDouble, backend: CometBackend) -> None:
+@pytest.mark.parametrize("workspace", ["team", "bob"])
+def test_an_experiment_of_somebody_else_is_left_alone(comet: CometDouble, backend: CometBackend, workspace: str) -> None:
     run = start()
     sink = opened(backend, run)
     sink.write(batch(1, run))
     sink.close()
     there = comet.experiment(run.id)
     there.others.pop("multitrack.run_id")
-    with pytest.raises(PermanentError, match=rf"has an experiment {run.id} already, in team/digits, which multitrack has not made"):
+    there.workspace = workspace
+    held = len(there.others)
+    with pytest.raises(PermanentError, match=f"has an experiment {run.id} already, which multitrack has not made for this run"):
         backend.sink().open(run)
-    there.workspace = "bob"
-    with pytest.raises(PermanentError, match="already that this API key may not write to"):
-        backend.sink().open(run)
+    assert len(there.others) == held
+
+
+@pytest.mark.parametrize("place", ["ann/", "team/copies"])
+def test_a_run_is_copied_within_one_service(tmp_path: Path, comet: CometDouble, backend: CometBackend, place: str) -> None:
+    """Its key is taken, by the original."""
+    original = Experiment("0123456789abcdef0123456789abcdef", "team", "digits", "ann", created=MS, started=MS, ended=MS, alive=False)
+    original.points = [ServicePoint("loss", step / 8, step, None, None, MS + step) for step in range(10)]
+    comet.service.experiments[original.key] = original
+    comet.service.project_id("team", "digits")
+    copy = CometBackend(place, settings(comet, comet.api_key))
+    run = start(id=original.key, origin=Origin(source="comet:team/", project="digits", run=original.key))
+    for _ in range(2):
+        sink = opened(copy, run)
+        sink.write(batch(1, run, points(10)))
+        sink.finish(Conclusion("finished", T, tags={TAG_COMPLETE: "{}"}))
+        sink.close()
+    assert len(original.points) == 10
+    assert not original.others
+    [found] = copy.source().runs(RunFilter(ids=[run.id]))
+    assert found.native_id != original.key
+    assert steps(comet, start(id=found.native_id)) == list(range(10))
 
 
 def test_a_deleted_run_is_archived_and_comes_back_when_it_goes_on(comet: CometDouble, backend: CometBackend) -> None:
