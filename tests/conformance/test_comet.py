@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
 
 from multitrack.testing.conformance import ConformanceSuite
+from multitrack.testing.scene import Scene
 from multitrack_comet import CometBackend, CometSettings
 from services.comet.double import CometDouble
 
@@ -20,6 +22,21 @@ def comet() -> Iterator[CometDouble]:
     with CometDouble() as double:
         yield double
         assert not double.unknown
+
+
+@pytest.mark.live
+class TestLive(ConformanceSuite):
+    """Comet itself: COMET_API_KEY, and COMET_WORKSPACE with a workspace for tests, where the runs stay."""
+
+    @pytest.fixture
+    def backend(self) -> CometBackend:
+        if not (os.environ.get("COMET_API_KEY") and os.environ.get("COMET_WORKSPACE")):
+            pytest.skip("COMET_API_KEY and COMET_WORKSPACE are not set")
+        return CometBackend(f"{os.environ['COMET_WORKSPACE']}/")
+
+    def test_listings_filter(self, scene: Scene) -> None:  # noqa: ARG002 - the name is the suite's
+        """It needs a workspace with nothing in it."""
+        pytest.skip("earlier runs are in the workspace")
 
 
 class TestService(ConformanceSuite):
