@@ -98,7 +98,7 @@ def test_a_malformed_config_file(store: Store) -> None:
 
 
 def test_a_missing_extra_names_its_pip_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multitrack.registry.missing_packages", lambda _: ("mlflow",))
+    monkeypatch.setattr("multitrack.registry.not_installed", lambda _: ("mlflow",))
     with pytest.raises(mt.MissingExtraError, match=r"pip install .*multitrack\[mlflow\]"):
         mt.init("p", dir=store.root, backends="mlflow:http://127.0.0.1:1")
     assert not store.root.exists()

@@ -17,7 +17,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("multitrack", "multitrack_local", "multitrack_mlflow")
+PACKAGES = ("multitrack", "multitrack_local", "multitrack_mlflow", "multitrack_wandb", "multitrack_comet", "multitrack_neptune")
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys, multitrack
 for module in pkgutil.walk_packages(multitrack.__path__, "multitrack."):

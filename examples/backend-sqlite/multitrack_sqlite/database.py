@@ -18,6 +18,7 @@ _LOCK_TIMEOUT = 10.0
 _SCHEMA = """
 create table if not exists runs (
   id text primary key, project text not null, name text, job_group text, job_type text, parent text, notes text, user text, host text,
+  reproduces text,
   status text not null, started integer, ended integer, error text, deleted integer not null default 0  -- times in microseconds
 );
 create table if not exists tags (run text, name text, value text, primary key (run, name));

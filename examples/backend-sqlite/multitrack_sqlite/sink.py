@@ -88,7 +88,7 @@ class SQLiteSink(Sink):
 
     def _insert(self, run: RunStarted) -> None:
         self._db.execute("insert into runs (id, project, status, started) values (?, ?, 'running', ?)", (run.id, run.project, run.time))
-        self._set(name=run.name, job_group=run.group, job_type=run.job_type, parent=run.parent)
+        self._set(name=run.name, job_group=run.group, job_type=run.job_type, parent=run.parent, reproduces=run.reproduces)
         self._set(notes=run.notes, user=run.user, host=run.host)
         self._tag(run.tags)
 

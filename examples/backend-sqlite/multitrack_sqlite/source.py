@@ -73,6 +73,7 @@ class SQLiteSource(Source):
             notes=row["notes"],
             user=row["user"],
             host=row["host"],
+            reproduces=row["reproduces"],
         )
         if params := self._pairs("params", run.id):
             yield Hyperparameters(time=start, values={name: from_text(value) for name, value in params.items()})
