@@ -11,7 +11,7 @@
 | `sys/tags` | .tags, without a value |
 | `sys/group_tags` | .group where there is one; of several each is a tag `sys/group_tags/TAG` |
 | `sys/forking/parent`, where that run is at hand | .parent |
-| `sys/trashed`, `sys/archived` | RunUpdated.deleted |
+| `sys/trashed` | RunUpdated.deleted |
 | `sys/failed` | RunFinished.status: `failed`, else `finished` |
 | the later of `sys/creation_time` + `sys/running_time` and `sys/ping_time` | RunFinished.time |
 | `source_code/commit/commit_id`, `branch`, `remote/*`, `dirty`, `run_command` | CodeVersion |
@@ -89,6 +89,7 @@ RUN_ID = "multitrack/run_id"
 BATCHES = "multitrack/batches"
 WRITERS = "multitrack/writers/"
 RECORDS = "multitrack/records/"
+STATE = "multitrack/state"
 STEPS = "multitrack/steps/"
 CONCLUSION = "multitrack/conclusion"
 WRITTEN = (SYS, SOURCE_CODE, MONITORING, PARAMETERS, SUMMARY, ARTIFACTS, OURS)

@@ -33,6 +33,8 @@ class Head:
     problems: tuple[str, ...]
     """Why the run is not all there, where it is not."""
     fingerprint: str
+    strange: tuple[tuple[str, str], ...] = ()
+    """Paths and types of attributes that no known exporter writes."""
 
     @property
     def damage(self) -> str:
@@ -58,12 +60,14 @@ def read_head(run: RunFiles, *, prefix: str | None = None) -> Head:
     values: dict[tuple[str, str], Any] = {}
     identity: tuple[str, str] | None = None
     times: list[Microseconds] = []
+    strange: dict[tuple[str, str], None] = {}
     for number, path in sorted({**run.unfinished, **run.parts}.items()):
         try:
             with Part(path) as part:
                 identity = part.identity(identity)
                 values.update(_single_values(part, prefix))
                 times += part.times() or ()
+                strange.update(dict.fromkeys(part.strange() if prefix is None else ()))
                 prints.append(part.fingerprint())
         except PermanentError as error:
             if number in run.parts:
@@ -76,7 +80,7 @@ def read_head(run: RunFiles, *, prefix: str | None = None) -> Head:
     fingerprint = hashlib.sha256("\n".join([*prints, *problems]).encode("utf-8", "surrogatepass")).hexdigest()
     if identity is None and not problems:
         problems.append(f"{run.stem}: no rows")
-    return Head(run, attributes, tuple(readable), tuple(problems), fingerprint)
+    return Head(run, attributes, tuple(readable), tuple(problems), fingerprint, tuple(sorted(strange)))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from .heads import Head, opened, read_head
 from .layout import RunFiles, scan
 from .series import Findings, Names, Series
 
-_REMEMBERED = 200
+_REMEMBERED = 32
 """Runs whose files are remembered between `read` and `fetch`, and whose notices are until they are asked for."""
 
 
@@ -231,10 +231,12 @@ class ExportSource(Source):
     def _told_of(self, head: Head, findings: Findings) -> Iterator[str]:
         attributes = head.attributes
         yield from head.problems
+        if head.strange:
+            yield f"not read, since their type is unknown: {', '.join(f'{path!r} ({kind})' for path, kind in head.strange)}"
         found = findings.paths | {path for path, _ in attributes.values}
         yield from self._failures.of(attributes.project, attributes.run, found)
         for path, count in sorted(findings.without_value.items()):
-            yield f"{count:,} points of {path!r} were exported without a value"
+            yield f"{count:,} point{'s were' if count > 1 else ' was'} exported without a value, of {path!r}"
         parent = attributes.text("sys/forking/parent")
         if parent is not None and not self._ancestors(attributes):
             yield f"it forks from {parent!r}, which is not in this export: the points before the fork are not here"

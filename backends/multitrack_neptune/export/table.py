@@ -85,7 +85,7 @@ class Part:
         metadata = self._file.metadata
         told = [(group.num_rows, group.total_byte_size, group.column(0).data_page_offset) for group in self._groups()]
         extremes = [str(self._extremes(group, name)) for group in self._groups() for name in ("timestamp", "float_value", "string_value")]
-        return hashlib.sha256(repr((self.path.name, metadata.num_rows, metadata.serialized_size, told, extremes)).encode()).hexdigest()
+        return hashlib.sha256(repr((self.path.name, self.path.stat().st_size, metadata.num_rows, told, extremes)).encode()).hexdigest()
 
     def identity(self, expected: tuple[str, str] | None = None) -> tuple[str, str] | None:
         """Return the project's and the run's id; if there are no rows, what is expected.
@@ -141,6 +141,23 @@ class Part:
                     yield table
         except (pa.ArrowException, OSError) as error:
             raise damaged(self.path, error) from None
+
+    def strange(self) -> set[tuple[str, str]]:
+        """Return paths and types of the attributes whose type is none of `VALUES`. Stretches of a single, known type are not looked at."""
+        mixed = [number for number, group in enumerate(self._groups()) if self._single_type(group) not in VALUES]
+        found: set[tuple[str, str]] = set()
+        known = pa.array(sorted(VALUES))
+        try:
+            for batch in self._file.iter_batches(BATCH, row_groups=mixed, columns=["attribute_path", "attribute_type"]) if mixed else ():
+                rows = batch.filter(pc.invert(pc.is_in(batch.column("attribute_type"), value_set=known)))
+                found.update(zip(rows.column("attribute_path").to_pylist(), rows.column("attribute_type").to_pylist(), strict=True))
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(self.path, error) from None
+        return {(str(path), str(kind)) for path, kind in found}
+
+    def _single_type(self, group: Any) -> str | None:
+        extremes = self._extremes(group, "attribute_type")
+        return extremes[0] if extremes is not None and extremes[0] == extremes[1] else None
 
     def _groups(self) -> Iterator[Any]:
         metadata = self._file.metadata

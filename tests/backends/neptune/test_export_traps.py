@@ -122,7 +122,7 @@ def test_rows_without_a_value_are_no_attributes(export: Export, read: Read) -> N
 def test_a_point_without_its_value_is_said_to_be_lost(export: Export, read: Read) -> None:
     export.run("r", [sys_3x("r"), [point("loss", 0, T, None), point("loss", 1, T, 1.0)]])
 
-    assert read().notices("r") == ["1 points of 'loss' were exported without a value"]
+    assert read().notices("r") == ["1 point was exported without a value, of 'loss'"]
 
 
 def test_both_types_of_a_path_are_kept(export: Export, read: Read) -> None:

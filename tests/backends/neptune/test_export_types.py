@@ -251,3 +251,12 @@ def test_projects_are_kept_apart(export: Export, read: Read) -> None:
     assert list(reading.source.projects()) == ["acme/vision", "acme_vision", "other/vision"]
     assert len({ref.id for ref in reading.source.runs(RunFilter())}) == 3
     assert list(reading.refs(projects=["acme_vision"])) == ["R-1"]
+
+
+def test_a_type_that_nobody_knows_is_named(export: Export, read: Read) -> None:
+    rows = [{"attribute_path": "a/b", "attribute_type": "notebook_ref", "string_value": "x"}]
+    export.run("R-1", [sys_2x("R-1") + rows, [point("loss", 0, T, 1.0)]])
+    reading = read()
+
+    assert list(reading.state("R-1").metrics) == ["loss"]
+    assert reading.notices("R-1") == ["not read, since their type is unknown: 'a/b' (notebook_ref)"]
