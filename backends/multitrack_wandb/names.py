@@ -75,8 +75,8 @@ AXIS = "axis"
 
 OWN_KEYS = frozenset(
     (
-        PROJECT, CALLED, USER, HOST, REPRODUCES, TAGS, SOURCES, EXACT, INTS, DEFINITIONS, DATA, CAPTURE_FAILED, STATUS, STARTED, ENDED, ERROR,
-        DELETED, AXIS,
+        PROJECT, CALLED, USER, HOST, REPRODUCES, TAGS, SOURCES, EXACT, INTS, DEFINITIONS, DATA, CAPTURE_FAILED, STATUS, STARTED,
+        ENDED, ERROR, DELETED, AXIS, "position",
     )
 )  # fmt: skip
 """Keys of `multitrack` that are no tags of multitrack's own; neither is what is no text."""
