@@ -9,6 +9,7 @@ run next leaves out just those (see `positions`). A run that goes on is uploaded
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,6 +28,8 @@ from .location import Place, project_name
 from .positions import KEY, Counts, Mark, settle, write_position
 from .settings import WandbSettings
 from .standing import Standing
+
+log = logging.getLogger(__name__)
 
 UPLOAD_TIMEOUT = 240.0
 """Seconds after which an upload without files is given up: it is begun anew from where the service stands."""
@@ -230,6 +233,9 @@ class WandbSink(Sink):
             there = self._client.find_run(self._project, self._run.id)
             missing = "the run" if there is None else self._missing(there, fragment, end)
             if there is not None and missing is None:
+                if there.history > end.counts.history or there.events > end.counts.events:
+                    # A request of a wandb-core that was killed came in late, between our question and this one's.
+                    log.warning("%s: W&B has %d rows, %d were sent", self._run.id, there.history, end.counts.history)
                 return there
             if time.monotonic() > deadline:
                 raise TransientError(f"W&B does not show what was uploaded: {missing}")
