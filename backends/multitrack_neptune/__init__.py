@@ -4,6 +4,7 @@ Importing this package imports neither Neptune's client nor pyarrow. What a loca
 
     neptune:./exports     a folder of neptune-exporter                   export/
     neptune:./.neptune    what the clients left on the disk, or over it  offline/
+    neptune:acme/vision   a project of a server                          server/
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from .settings import NeptuneSettings
 if TYPE_CHECKING:
     from .export.source import ExportSource
     from .offline.source import OfflineSource
+    from .server.source import ServerSource
 
 __all__ = ["NeptuneBackend", "NeptuneSettings"]
 
 
 class NeptuneBackend(Backend):
-    """A folder of neptune-exporter's, or one of the clients'."""
+    """A folder of neptune-exporter's, one of the clients', or a project of a server."""
 
     name = "neptune"
     label = "Neptune"
@@ -56,20 +58,32 @@ class NeptuneBackend(Backend):
             if not Path(self.location or ".").exists():
                 return f"no folder at {self.location} yet; the first run makes it"
             return f"a folder of Neptune's clients: {self._offline().describe()}"
+        if kind_of(self.location) == "server":
+            return self._server().describe()
         with_runs = self._export().describe()
         return f"a neptune-exporter folder: {with_runs}"
 
     def sink(self) -> Sink:
-        """Return a sink for one run, into a folder. An export is not written to."""
+        """Return a sink for one run, into a folder or at a server. An export is not written to."""
         if kind_of(self.location) == "folder":
             from .offline.sink import OfflineSink
 
             return OfflineSink(Path(self.location or "."))
+        if kind_of(self.location) == "server":
+            from .server.sink import ServerSink
+
+            return ServerSink(self.location, cast(NeptuneSettings, self.settings))
         raise ConfigError(f"{self.location}: a neptune-exporter folder can be read, not written to")
 
     def source(self) -> Source:
         """Return a source for what the location is."""
-        return self._offline() if kind_of(self.location) == "folder" else self._export()
+        kind = kind_of(self.location)
+        return self._offline() if kind == "folder" else self._server() if kind == "server" else self._export()
+
+    def _server(self) -> ServerSource:
+        from .server.source import ServerSource
+
+        return ServerSource(self.location, cast(NeptuneSettings, self.settings))
 
     def _offline(self) -> OfflineSource:
         from .offline.source import OfflineSource

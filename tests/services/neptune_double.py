@@ -211,6 +211,12 @@ class NeptuneDouble:
         told = {"api_address": self.url, "api_url": self.url, "api_key": "a-key-of-the-double"}
         self.token = base64.b64encode(json.dumps(told).encode()).decode()
 
+    def add_project(self) -> str:
+        """Return the name of a new, empty project."""
+        name = f"acme/project-{len(self.projects)}"
+        self.projects[name] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+        return name
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self

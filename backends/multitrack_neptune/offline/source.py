@@ -52,7 +52,7 @@ class OfflineSource(Source):
 
     def runs(self, wanted: RunFilter) -> Iterator[RunRef]:
         """Yield the runs that match."""
-        refs = [ref for run in self._scan() if wanted.projects is None or run.project in wanted.projects for ref in self._refer(run)]
+        refs = [ref for run in self._scan() if wanted.projects is None or run.project in wanted.projects for ref in refer(run)]
         yield from sorted((ref for ref in refs if wanted.matches(ref)), key=lambda ref: (ref.project, ref.started or 0, ref.id))
 
     def read(self, run: RunRef) -> Iterator[Record]:
@@ -100,25 +100,27 @@ class OfflineSource(Source):
             known[key] = ScaleRun(group, known)
         return known.values()
 
-    def _refer(self, run: OfflineRun | OwnRun) -> Iterator[RunRef]:
-        try:
-            if isinstance(run, OwnRun):
-                own = run.ref()
-                yield from [own] if own is not None else []
-                return
-            attributes = run.attributes
-            yield RunRef(
-                id=run.id,
-                native_id=run.native_id,
-                project=run.project,
-                name=attributes.name,
-                status=run.status,
-                started=attributes.started,
-                ended=attributes.ended if run.status not in ("running", "scheduled") else None,
-                parent=run.parent,
-                tags=attributes.tags,
-                deleted=attributes.deleted,
-                version=run.version(),
-            )
-        except (PermanentError, RecordError, OSError) as error:
-            _log.warning("neptune: run %s cannot be read: %s", run.native_id, error)
+
+def refer(run: OfflineRun | OwnRun) -> Iterator[RunRef]:
+    """Yield the run as a listing shows it; nothing for one that is empty, or cannot be read, which the log tells of."""
+    try:
+        if isinstance(run, OwnRun):
+            own = run.ref()
+            yield from [own] if own is not None else []
+            return
+        attributes = run.attributes
+        yield RunRef(
+            id=run.id,
+            native_id=run.native_id,
+            project=run.project,
+            name=attributes.name,
+            status=run.status,
+            started=attributes.started,
+            ended=attributes.ended if run.status not in ("running", "scheduled") else None,
+            parent=run.parent,
+            tags=attributes.tags,
+            deleted=attributes.deleted,
+            version=run.version(),
+        )
+    except (PermanentError, RecordError, OSError) as error:
+        _log.warning("neptune: run %s cannot be read: %s", run.native_id, error)
