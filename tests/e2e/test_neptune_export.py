@@ -159,6 +159,12 @@ def test_what_is_damaged_is_told_and_the_rest_moves(tmp_path: Path) -> None:
     report = json.loads(Path("report.json").read_text())
     assert any("VIS-9" in notice for notice in report["notices"])
 
+    listed = cli("runs", "neptune:./exports")
+    assert "second" in listed
+    assert "BAD" in listed
+    assert "cannot be read" in cli("show", "neptune:./exports#BAD", code=1)
+    assert "can be read, not written to" in cli("migrate", "local:./out", "neptune:./exports", code=1)
+
     partial = cli("migrate", "neptune:./exports", "local:./out", "--source-setting", "partial=true")
     assert "part_1.parquet cannot be read" in partial
 

@@ -104,16 +104,19 @@ class ExportSource(Source):
 
     def _reference(self, id_: str, head: Head) -> RunRef:
         attributes = head.attributes
+        refused = bool(head.problems) and not self._settings.partial
         return RunRef(
             id=id_,
             native_id=attributes.run,
             project=attributes.project,
             name=attributes.name,
-            status=attributes.status,
+            status=None if refused else attributes.status,
             started=attributes.started,
             ended=attributes.ended,
             parent=self._parent(attributes),
             tags=attributes.tags,
+            params={} if refused else None,  # a listing goes on past a run that it could not read
+            metrics={} if refused else None,
             deleted=attributes.deleted,
             version=self._version(head),
         )

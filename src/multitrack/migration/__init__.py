@@ -95,8 +95,10 @@ def migrate(
     )
     report = MigrationReport(str(from_target), str(to_target), dry_run=dry_run)
     from_backend, to_backend = from_target.connect(), to_target.connect()
-    if not from_backend.capabilities.reads or not to_backend.capabilities.writes:
-        raise ConfigError(f"{from_target} cannot be read, or {to_target} cannot be written to")
+    if not from_backend.capabilities.reads:
+        raise ConfigError(f"{from_target} cannot be read")
+    if not to_backend.capabilities.writes:
+        raise ConfigError(f"{to_target} can be read, not written to")
     reading = from_backend.source()
     try:
         planned = plan(reading, to_backend, wanted)
