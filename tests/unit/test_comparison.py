@@ -16,7 +16,17 @@ from multitrack.cli.app import run as run_command
 from multitrack.comparison import CodeChange, RunCode, Subject, code_changes, compare_runs, show_comparison
 from multitrack.comparison.code import diff_of_diffs, sections
 from multitrack.comparison.rows import ABSENT, differing
-from multitrack.records import Artifact, ArtifactRef, CodeVersion, DataColumn, DataVersion, Environment, MetricDefinition, PackageSource
+from multitrack.records import (
+    Artifact,
+    ArtifactRef,
+    CodeVersion,
+    DataColumn,
+    DataVersion,
+    Environment,
+    MetricDefinition,
+    Omission,
+    PackageSource,
+)
 from multitrack.state import RunState, Series
 
 QUICK = mt.Capture(code=False, environment=False, system=False, console=False)
@@ -148,6 +158,16 @@ def test_without_the_commits_the_changes_are_compared(tmp_path: Path) -> None:
     assert set(sections(one.diff or "")) == {"a.py", "b.py"}
     untracked = other.model_copy(update={"diff": one.diff, "untracked": [ArtifactRef(name="code/untracked/n.py", sha256="1")]})
     assert diff_of_diffs(one, untracked) == "code/untracked/n.py: only in the second run\n"
+
+
+def test_what_was_not_kept_is_named_since_it_may_differ(tmp_path: Path) -> None:
+    left_out = [Omission(name="keys.py", reason="a credential")]
+    one = run_code("one", CodeVersion(time=1, commit="a" * 40, omitted=left_out))
+    both = run_code("two", CodeVersion(time=1, commit="a" * 40, omitted=[*left_out, Omission(name="big.bin", reason="too large")]))
+    (change,) = code_changes([one, both], tmp_path)
+    assert (change.text, change.note) == ("", "not kept, and so not compared: big.bin (by two), keys.py (by one and two)")
+    shown = "\n".join(show_comparison(compare_runs([Subject("one", RunState()), Subject("two", RunState())], [change])))
+    assert "keys.py (by one and two)" in shown
 
 
 def test_a_path_out_of_the_code_is_refused(tmp_path: Path) -> None:

@@ -52,8 +52,9 @@ def code_changes(runs: Sequence[RunCode], here: Path) -> list[CodeChange]:
 
 
 def _change(one: RunCode, other: RunCode, here: Path, folder: Path) -> CodeChange:
+    left_out = _omissions_note(one, other)
     if _is_same(one.code, other.code):
-        return CodeChange(one.label, other.label, "")
+        return CodeChange(one.label, other.label, "", left_out)
     try:
         objects = [_objects(run.code, here) for run in (one, other)]
         trees = Trees(folder, [path for path in dict.fromkeys(objects) if path is not None])
@@ -61,7 +62,7 @@ def _change(one: RunCode, other: RunCode, here: Path, folder: Path) -> CodeChang
         text, note = trees.diff(before, after), _submodules_note(one.code, other.code)
     except GitError as error:
         text, note = diff_of_diffs(one.code, other.code), f"only what each run changed against its commit is compared: {error}"
-    return CodeChange(one.label, other.label, text, note)
+    return CodeChange(one.label, other.label, text, "; ".join(filter(None, (note, left_out))) or None)
 
 
 def _objects(code: CodeVersion, here: Path) -> Path | None:
@@ -84,6 +85,16 @@ def _submodules_note(one: CodeVersion, other: CodeVersion) -> str | None:
     before, after = ({sub.path: sub for sub in code.submodules} for code in (one, other))
     changed = sorted(path for path in {**before, **after} if before.get(path) != after.get(path))
     return f"submodules differ as well: {', '.join(changed)}" if changed else None
+
+
+def _omissions_note(one: RunCode, other: RunCode) -> str | None:
+    """Name what a run kept no copy of: it may differ, or not."""
+    by_name: dict[str, list[str]] = {}
+    for run in (one, other):
+        for name in dict.fromkeys(omission.name for omission in run.code.omitted):
+            by_name.setdefault(name, []).append(run.label)
+    named = [f"{name} (by {' and '.join(labels)})" for name, labels in sorted(by_name.items())]
+    return f"not kept, and so not compared: {', '.join(named)}" if named else None
 
 
 # -- without the commits: pure ----------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class Comparison:
     @property
     def empty(self) -> bool:
         """Whether nothing differs."""
-        changes = any(change.text for change in self.code_changes) or bool(self.data_changes)
+        changes = any(change.text or change.note for change in self.code_changes) or bool(self.data_changes)
         return not changes and not any(getattr(self, section) for section in self.SECTIONS)
 
     def to_json(self) -> dict[str, Any]:
