@@ -199,17 +199,20 @@ def test_a_service_that_goes_away_and_comes_back(scene: Scene, double: WandbDoub
 
 
 def test_an_upload_that_takes_too_long_is_ended_for_certain(scene: Scene, double: WandbDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would ask how many rows there are once the next one has brought them, and bring them again."""
+    """It would go on when the run is over, which would be running again."""
     monkeypatch.setattr(sink, "UPLOAD_TIMEOUT", 0.5)
     run = scene.record(scene.start(project="digits"), rows(0, 100))
-    double.on_request = lambda what: time.sleep(2) if what == "RunResumeStatus" else None
+    before = core().pid
+    double.on_request = lambda what: time.sleep(2) if what == "ServerFeaturesQuery" else None
     with pytest.raises(TransientError, match="in time"):
         scene.deliver(run)
+    assert core().pid != before
     double.on_request = lambda _: None
     monkeypatch.setattr(sink, "UPLOAD_TIMEOUT", 60)
     deliver(scene, run)
     time.sleep(2)
     check(there(double, run), 100)
+    assert (there(double, run).state, there(double, run).resent) == ("finished", 0)
 
 
 def test_delivered_again_from_the_beginning(scene: Scene, double: WandbDouble) -> None:
