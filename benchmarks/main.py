@@ -14,7 +14,9 @@ import traceback
 
 from measure import machine
 
-NAMES = ("log", "import", "init", "capture", "console", "step", "system", "delivery", "read", "migrate", "neptune", "comet", "data")
+NAMES = (
+    "log", "import", "init", "capture", "console", "step", "system", "delivery", "read", "migrate", "neptune", "comet", "wandb", "data",
+)  # fmt: skip
 
 
 def main() -> None:

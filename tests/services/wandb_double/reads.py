@@ -162,4 +162,7 @@ def _artifact(_: Any, project: Project, name: str) -> Artifact | None:
     return next((version for version in versions if alias in (f"v{version.version}", *version.aliases)), None)
 
 
-RESOLVERS |= {"Run.sweepName": lambda _, run: run.fields.get("sweep")}
+RESOLVERS |= {
+    "Run.projectId": lambda _, run: int(run.project.created_at.timestamp()),
+    "Run.sweepName": lambda _, run: run.fields.get("sweep"),
+}
