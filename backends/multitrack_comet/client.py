@@ -26,6 +26,8 @@ PARAMS_PER_REQUEST = 1000
 LINES_PER_REQUEST = 1000
 WAIT_AT_MOST = 60.0
 """Seconds that a 429 may ask for and is waited out; longer ones are delivery's to wait for. Comet: 60 where it does not tell."""
+READ_TIMEOUT = 60.0
+"""Seconds: all points of a run come in one answer."""
 _WAITS = 5
 _IMMUTABLE = frozenset({7_000_005, 7_000_006})
 """Comet: the asset or image of this id is there already."""
@@ -81,12 +83,11 @@ def default_workspace(settings: CometSettings) -> str | None:
 
 
 def rest_client(login: Login) -> Any:
-    """Return the SDK's client of the REST interface. Reading is tried again by itself."""
+    """Return the SDK's client of the REST interface, to read with: a request is tried again by itself."""
     from comet_ml.connection.connection_factory import get_rest_api_client
 
     client = get_rest_api_client("v2", server_address=login.url, api_key=login.api_key, check_version=False)
-    if login.timeout is not None:
-        client.low_level_api_client.default_timeout = login.timeout
+    client.low_level_api_client.default_timeout = login.timeout or READ_TIMEOUT
     return client
 
 

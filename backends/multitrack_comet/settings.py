@@ -39,7 +39,7 @@ class CometSettings(BackendSettings):
     timeout: int | None = Field(
         default=None,
         ge=1,
-        description="Seconds to wait for an answer (default 10).",
+        description="Seconds to wait for an answer (default 10 where something is written, 60 where it is read).",
         json_schema_extra={"env": ["COMET_TIMEOUT_HTTP"]},
     )
 

@@ -34,7 +34,7 @@ class TestLive(ConformanceSuite):
             pytest.skip("COMET_API_KEY and COMET_WORKSPACE are not set")
         return CometBackend(f"{os.environ['COMET_WORKSPACE']}/")
 
-    def test_listings_filter(self, scene: Scene) -> None:  # noqa: ARG002 - the name is the suite's
+    def test_listings_filter(self, scene: Scene) -> None:
         """It needs a workspace with nothing in it."""
         pytest.skip("earlier runs are in the workspace")
 

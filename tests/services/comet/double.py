@@ -12,6 +12,7 @@ What it does was read in the SDK and seen in the SDK's traffic. What the hosted 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import Counter, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -124,6 +125,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], double: CometDouble) -> None:
         self.double = double
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that are killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
