@@ -38,7 +38,7 @@ from .config import params_of, sources_of
 from .definitions import read_definitions
 from .native import NativeFile, NativeRun
 from .summary import shown, summary_of
-from .values import shown_tags
+from .values import clean, read_word, shown_tags
 
 _GOING_ON = ("running", "scheduled")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
@@ -68,7 +68,8 @@ def neutral_id(run: NativeRun) -> str:
 
 def project_of(run: NativeRun) -> str:
     """Return the run's project: the one it was sent from, where W&B has it in another."""
-    return str(own_words(run).get(names.PROJECT) or run.project)
+    told = read_word(own_words(run).get(names.PROJECT))
+    return run.project if told is None else told
 
 
 def started_at(run: NativeRun) -> Microseconds:
@@ -99,11 +100,12 @@ def tags_of(run: NativeRun) -> dict[str, str | None]:
     own = own_words(run)
     if not own:
         return dict.fromkeys(run.tags)
-    told: dict[str, str | None] = dict(own.get(names.TAGS) or {})
+    told = {name: read_word(value) for name, value in (own.get(names.TAGS) or {}).items()}
     sent = shown_tags(told)
     gone = set(sent) - set(run.tags)
     kept = {name: value for name, value in told.items() if not gone.intersection(shown_tags({name: value}))}
-    marks = {RESERVED_TAGS + name: value for name, value in own.items() if name not in names.OWN_KEYS and isinstance(value, str)}
+    words = {name: read_word(value) for name, value in own.items() if name not in names.OWN_KEYS}
+    marks = {RESERVED_TAGS + name: value for name, value in words.items() if value is not None}
     return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent), **marks}
 
 
@@ -140,14 +142,14 @@ def run_started(run: NativeRun) -> RunStarted:
         id=neutral_id(run),
         project=project_of(run),
         name=_called(run, "name", run.name),
-        group=_called(run, "group", run.group) or (run.sweep if not own else None),
+        group=_called(run, "group", run.group) if own else run.group or run.sweep or None,
         job_type=_called(run, "job_type", run.job_type),
         notes=_called(run, "notes", run.notes),
         parent=tags_of(run).get(TAG_PARENT),
         tags=tags_of(run),
-        user=own.get(names.USER) if own else run.user,
-        host=own.get(names.HOST) if own else run.host,
-        reproduces=own.get(names.REPRODUCES),
+        user=read_word(own.get(names.USER)) if own else run.user,
+        host=read_word(own.get(names.HOST)) if own else run.host,
+        reproduces=read_word(own.get(names.REPRODUCES)),
     )
 
 
@@ -156,16 +158,17 @@ def _called(run: NativeRun, field: str, there: str | None) -> str | None:
     own = own_words(run)
     if not own:
         return there or None
-    sent = (own.get(names.CALLED) or {}).get(field)
+    sent = read_word((own.get(names.CALLED) or {}).get(field))
     if sent is None:
         return None if field == "name" else there or None
-    return there or ""
+    return sent if clean(sent) == (there or "") else there or ""
 
 
 def captures_failed(run: NativeRun) -> Iterator[CaptureFailed]:
     """Yield what could not be captured of a run of ours."""
-    for what, error in (own_words(run).get(names.CAPTURE_FAILED) or {}).items():
-        yield CaptureFailed(time=started_at(run), what=what, error=str(error))
+    for key, told in (own_words(run).get(names.CAPTURE_FAILED) or {}).items():
+        what, error = map(read_word, told if isinstance(told, list) and len(told) == 2 else (key, told))
+        yield CaptureFailed(time=started_at(run), what=what or key, error=error or "")
 
 
 def run_ending(run: NativeRun) -> Iterator[RunUpdated | RunFinished]:
@@ -178,8 +181,7 @@ def run_ending(run: NativeRun) -> Iterator[RunUpdated | RunFinished]:
     if going_on is not None or deleted:
         yield RunUpdated.model_validate({"time": last, "status": going_on, "deleted": deleted or None})
     if going_on is None:
-        error = own.get(names.ERROR)
-        yield RunFinished.model_validate({"time": last, "status": status, "error": error if isinstance(error, str) else None})
+        yield RunFinished.model_validate({"time": last, "status": status, "error": read_word(own.get(names.ERROR))})
 
 
 # -- what it was made with ----------------------------------------------------------------------------------------------------

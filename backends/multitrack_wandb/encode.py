@@ -42,7 +42,7 @@ from .definitions import Definitions
 from .location import Place, project_name
 from .rows import Row, next_step, rows_of, system_key
 from .summary import SummaryValues
-from .values import int_to_text, is_deliverable, shown_tags, to_json
+from .values import clean, int_to_text, is_deliverable, read_word, shown_tags, to_json, word
 
 _OWN_FOLDERS = ("media/", "code/", "environment/", "data/")
 """Artifacts that multitrack itself puts beside its records: run files, whatever their type."""
@@ -107,7 +107,7 @@ class Encoder:
         self._floats = set(self._summary.known) - self.config.ints
         self.last_step = held.last_step
         """The last row's `_step`."""
-        self._tags: dict[str, str | None] = dict(self.config.own.get(names.TAGS, {}))
+        self._tags = {name: read_word(value) for name, value in self.config.own.get(names.TAGS, {}).items()}
         self._described: tuple[int, dict[tuple[str, int], bytes]] = (0, {})
 
     def opening(self) -> pb.Record:
@@ -142,7 +142,7 @@ class Encoder:
         """Return what ends the run, but for its files, which come before, and its `exit`, which comes last."""
         self.config.tell(names.STATUS, conclusion.status)
         self.config.tell(names.ENDED, conclusion.time)
-        self.config.tell(names.ERROR, None if conclusion.error is None else _told(conclusion.error))
+        self.config.tell(names.ERROR, None if conclusion.error is None else word(conclusion.error))
         for name, value in conclusion.tags.items():
             self._tag(name, value)
         records = [*self.config_changes()]
@@ -172,8 +172,8 @@ class Encoder:
         for name, there in fields.items():
             text = getattr(record, name)
             if text is not None:
-                setattr(run, there, _clean(text))
-                self.config.tell_at((names.CALLED, name), _told(text))
+                setattr(run, there, clean(text))
+                self.config.tell_at((names.CALLED, name), word(text))
         for tag in record.removed_tags if isinstance(record, RunUpdated) else ():
             self._untag(tag)
         for tag, value in record.tags.items():
@@ -184,13 +184,13 @@ class Encoder:
         run.tags.extend(shown_tags(self._tags))
 
     def _start_fields(self, run: pb.RunRecord, record: RunStarted) -> None:
-        run.host = _clean(record.host or "")
+        run.host = clean(record.host or "")
         self.config.tell(names.STARTED, record.time)
         for name, value in ((names.USER, record.user), (names.HOST, record.host), (names.REPRODUCES, record.reproduces)):
             if value is not None:
-                self.config.tell(name, _told(value))
+                self.config.tell(name, word(value))
         if run.project != record.project:
-            self.config.tell(names.PROJECT, record.project)
+            self.config.tell(names.PROJECT, word(record.project))
 
     def _update(self, record: RunUpdated) -> None:
         if record.status is not None:
@@ -202,14 +202,17 @@ class Encoder:
 
     def _tag(self, name: str, value: str | None) -> None:
         if name.startswith(RESERVED_TAGS):
-            self.config.tell(name.removeprefix(RESERVED_TAGS), "" if value is None else _told(value))
+            self.config.tell(name.removeprefix(RESERVED_TAGS), "" if value is None else word(value))
         else:
             self._tags[name] = value
-            self.config.tell(names.TAGS, dict(self._tags))
+            self._tell_tags()
 
     def _untag(self, name: str) -> None:
         self._tags.pop(name, None)
-        self.config.tell(names.TAGS, dict(self._tags))
+        self._tell_tags()
+
+    def _tell_tags(self) -> None:
+        self.config.tell(names.TAGS, {name: None if value is None else word(value) for name, value in self._tags.items()})
 
     # -- everything but points ----------------------------------------------------------------------------------------------------
 
@@ -231,7 +234,8 @@ class Encoder:
             elif isinstance(record, MetricDefinition):
                 self._definitions.add(record)
             elif isinstance(record, CaptureFailed):
-                self.config.tell_at((names.CAPTURE_FAILED, _told(record.what)), _told(record.error))
+                told = word(record.error) if is_deliverable(record.what) else [word(record.what), word(record.error)]
+                self.config.tell_at((names.CAPTURE_FAILED, clean(record.what)), told)
             elif isinstance(record, Artifact):
                 self._add_artifact(out, entry, record, described, bundled)
             elif isinstance(record, CodeVersion | DataVersion | Environment | LogLines):
@@ -264,8 +268,8 @@ class Encoder:
 
     def _add_capture(self, out: Encoded, run: pb.RunRecord, record: Record) -> None:
         if isinstance(record, CodeVersion):
-            run.git.commit = _clean(record.commit or "")
-            run.git.remote_url = _clean(record.remote or "")
+            run.git.commit = clean(record.commit or "")
+            run.git.remote_url = clean(record.remote or "")
             if record.diff:
                 out.files[names.DIFF_FILE] = record.diff.encode("utf-8", "surrogateescape" if _is_escaped(record.diff) else "replace")
         elif isinstance(record, Environment):
@@ -273,9 +277,9 @@ class Encoder:
             out.files[names.REQUIREMENTS_FILE] = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
         elif isinstance(record, DataVersion):
             told = {"role": record.role, "digest": record.digest, "algorithm": record.algorithm, "uri": record.uri, "rows": record.rows}
-            shown = {key: _told(value) for key, value in told.items() if value is not None}
+            shown = {key: clean(value) if isinstance(value, str) else value for key, value in told.items() if value is not None}
             key = record.name if record.role is None else f"{record.name} ({record.role})"
-            self.config.tell_at((names.DATA, _told(key) or "data"), shown or "")
+            self.config.tell_at((names.DATA, clean(key) or "data"), shown or "")
 
     def _describe(self, out: Encoded, entries: Iterable[Entry], batch: int) -> None:
         """Put records into the batch's description, with those that earlier parts of the batch have brought."""
@@ -424,57 +428,52 @@ def environment_records(entries: Iterable[Entry]) -> list[pb.Record]:
     if found is not None:
         _tell_environment(told, found)
     if code is not None:
-        told.program = _clean(code.entry_point or "")
-        told.code_path = _clean(code.entry_point or "")
-        told.root = _clean(code.root or "")
-        told.args.extend(map(_clean, (code.command or [])[2:]))
-        told.git.commit = _clean(code.commit or "")
-        told.git.remote_url = _clean(code.remote or "")
+        told.program = clean(code.entry_point or "")
+        told.code_path = clean(code.entry_point or "")
+        told.root = clean(code.root or "")
+        told.args.extend(map(clean, (code.command or [])[2:]))
+        told.git.commit = clean(code.commit or "")
+        told.git.remote_url = clean(code.remote or "")
     return [pb.Record(environment=told)]
 
 
 def _tell_environment(told: pb.EnvironmentRecord, found: Environment) -> None:
-    told.os = _clean(found.os or "")
-    told.python = _clean(found.python or "")
-    told.host = _clean(found.host or "")
-    told.executable = _clean(found.executable or "")
-    told.cpu_count = found.cpu_physical or found.cpu_count or 0
-    told.cpu_count_logical = found.cpu_count or 0
-    told.cuda_version = _clean(found.cuda or "")
-    told.docker = _clean(found.image or "")
+    told.os = clean(found.os or "")
+    told.python = clean(found.python or "")
+    told.host = clean(found.host or "")
+    told.executable = clean(found.executable or "")
+    told.cpu_count = _fitting(found.cpu_physical or found.cpu_count, 32)
+    told.cpu_count_logical = _fitting(found.cpu_count, 32)
+    told.cuda_version = clean(found.cuda or "")
+    told.docker = clean(found.image or "")
     if found.memory is not None:
-        told.memory.total = found.memory
+        told.memory.total = _fitting(found.memory, 64)
     if found.gpus:
-        told.gpu_type = _clean(found.gpus[0].name)
+        told.gpu_type = clean(found.gpus[0].name)
         told.gpu_count = len(found.gpus)
         for gpu in found.gpus:
-            told.gpu_nvidia.add(name=_clean(gpu.name), memory_total=gpu.memory or 0, uuid=_clean(gpu.uuid or ""))
+            told.gpu_nvidia.add(name=clean(gpu.name), memory_total=_fitting(gpu.memory, 64), uuid=clean(gpu.uuid or ""))
     for name, value in found.scheduler.items():
         if name.startswith("SLURM"):
-            told.slurm[_clean(name)] = _clean(str(value))
+            told.slurm[clean(name)] = clean(str(value))
+
+
+def _fitting(number: int | None, bits: int) -> int:
+    return number if number is not None and 0 <= number < 2**bits else 0
 
 
 def _console(record: LogLines) -> Iterator[pb.Record]:
     for time, line in zip(record.times, record.lines, strict=True):
-        text = _clean(_CONTROL.sub(" ", line))
+        text = clean(_CONTROL.sub(" ", line))
         out = pb.Record()
         out.output_raw.output_type = pb.OutputRawRecord.STDERR if record.stream == "stderr" else pb.OutputRawRecord.STDOUT
         out.output_raw.timestamp.FromMicroseconds(time)
-        out.output_raw.line = f"{text if record.label is None else f'[{_clean(record.label)}] {text}'}\n"
+        out.output_raw.line = f"{text if record.label is None else f'[{clean(record.label)}] {text}'}\n"
         yield out
 
 
 def _step_json(step: int | float) -> str:
     return json.dumps(int_to_text(step)) if type(step) is int and abs(step) > names.EXACT_INTS else to_json(step)
-
-
-def _told(value: Any) -> Any:
-    """Return a text as it stands in the config; one that W&B cannot hold, with escapes."""
-    return _clean(value) if isinstance(value, str) else value
-
-
-def _clean(text: str) -> str:
-    return text if is_deliverable(text) else text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _is_escaped(text: str) -> bool:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from multitrack.errors import RecordError
 from multitrack.records import ArtifactRef, Histogram, from_wire, to_wire
 from multitrack.records.media_names import parse_media_name
 
@@ -39,7 +40,7 @@ def to_json(value: Any) -> str:
     if isinstance(value, ArtifactRef):
         return json.dumps(_media(value))
     if isinstance(value, str) and (value in _FLOAT_WORDS or not is_deliverable(value)):
-        return json.dumps({"$": "text", "b64": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()})
+        return json.dumps(_packed(value))
     return json.dumps(value)
 
 
@@ -89,7 +90,9 @@ def _object(value: Mapping[str, Any]) -> Any:
         return from_wire(dict(value))
     path = value.get("path")
     if isinstance(kind, str) and isinstance(path, str) and isinstance(value.get("sha256"), str):
-        return ArtifactRef(name=path, sha256=value["sha256"], media_type=value.get("media_type") or _media_type(kind, value))
+        return ArtifactRef(
+            name=path, sha256=value["sha256"], media_type=value["media_type"] if "media_type" in value else _media_type(kind, value)
+        )
     return json.dumps(value)
 
 
@@ -120,7 +123,7 @@ def _media(value: ArtifactRef) -> dict[str, Any]:
     said = {"_type": kind, "path": value.name, "sha256": value.sha256}
     if kind == "image-file" and name is not None:
         said["format"] = name.suffix
-    return said if value.media_type is None else {**said, "media_type": value.media_type}
+    return {**said, "media_type": value.media_type}
 
 
 def _media_type(kind: str, value: Mapping[str, Any]) -> str | None:
@@ -135,7 +138,35 @@ def _media_type(kind: str, value: Mapping[str, Any]) -> str | None:
 def shown_tags(tags: Mapping[str, str | None]) -> list[str]:
     """Return the tags as W&B shows them: those of up to 64 characters, a value behind its name."""
     shown = (name if not value else f"{name}: {value}" for name, value in tags.items())
-    return list(dict.fromkeys(text for text in shown if text and len(text) <= names.TAG_LENGTH and is_deliverable(text)))
+    # Edge white space is W&B's to keep or not.
+    fitting = (text for text in shown if text == text.strip() and 0 < len(text) <= names.TAG_LENGTH and is_deliverable(text))
+    return list(dict.fromkeys(fitting))
+
+
+# -- words of multitrack's own ---------------------------------------------------------------------------------------------------
+
+
+def word(text: str) -> str | dict[str, str]:
+    """Return a text as it stands in the config: itself, or packed where W&B cannot hold it."""
+    return text if is_deliverable(text) else _packed(text)
+
+
+def read_word(value: Any) -> str | None:
+    """Return the text that `word` wrote; None where there is none."""
+    try:
+        found = from_wire(dict(value)) if isinstance(value, Mapping) else value
+    except RecordError:  # somebody has edited it
+        return None
+    return found if isinstance(found, str) else None
+
+
+def clean(text: str) -> str:
+    """Return a text as W&B shows it: what it cannot hold is escaped."""
+    return text if is_deliverable(text) else text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _packed(text: str) -> dict[str, str]:
+    return {"$": "text", "b64": base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()}
 
 
 # -- params ---------------------------------------------------------------------------------------------------------------------
@@ -157,7 +188,7 @@ def survives(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """Return a param as W&B's config can hold it: without what is no text in UTF-8."""
     if isinstance(value, str):
-        return value if is_deliverable(value) else _escaped(value)
+        return clean(value)
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -184,10 +215,6 @@ def is_deliverable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in text
-
-
-def _escaped(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def int_to_text(value: int) -> str:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multitrack.adapt import Adapter
@@ -18,6 +18,8 @@ from multitrack_wandb import WandbBackend
 from support import strategies
 from support.strategies import entries_of, some
 
+few = settings(some, max_examples=30)
+"""Each writes and reads a folder."""
 HELD = WandbBackend.capabilities
 LIFE = ("status", "ended", "error", "unknown")
 
@@ -74,13 +76,13 @@ def plainly(record: Record) -> Record:
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-@some
+@few
 @given(st.lists(numbers, max_size=6), st.integers(1, 6))
 def test_numbers(reopened: bool, records: list[Record], cut: int) -> None:
     check([plainly(record) for record in records], RunStarted(time=1_577_934_245_678_901, id="a" * 32, project="p"), cut, reopened=reopened)
 
 
-@some
+@few
 @given(strategies.run_started, st.lists(descriptions, max_size=6), st.integers(1, 6), st.booleans())
 def test_descriptions(start: RunStarted, records: list[Record], cut: int, reopened: bool) -> None:
     check(records, start, cut, reopened=reopened)
