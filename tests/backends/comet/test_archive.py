@@ -135,6 +135,13 @@ def test_lines_that_are_no_messages_are_counted_and_passed_over(tmp_path: Path) 
     assert state.failures == {"comet": "4 damaged lines of messages.json were passed over"}
 
 
+def test_a_last_line_that_was_not_written_whole_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "messages.json").write_text(line("metric_msg", POINT) + line("metric_msg", POINT)[:-20])
+    state = read(tmp_path)
+    assert state.metrics["loss"].values == [0.5]
+    assert (state.status, state.failures) == ("crashed", {})
+
+
 def test_messages_of_an_old_sdk_are_read(tmp_path: Path) -> None:
     messages = [
         line("ws_msg", {"local_timestamp": 1500, "metric": POINT["metric"], "context": None}),

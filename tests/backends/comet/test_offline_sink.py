@@ -195,6 +195,8 @@ def test_batches_that_an_archive_has_and_nobody_here_sent_are_not_mixed(place: P
     sink, _ = begun(place)
     sink.write(batch(1, loss(10)))
     assert steps(place) == [10]
+    (ref,) = CometBackend(str(place)).source().runs(RunFilter())
+    assert (ref.name, ref.project, ref.tags["multitrack.run_id"]) == ("n", "digits", KEY)
 
 
 def test_a_death_between_the_archive_and_its_folder_leaves_one_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
