@@ -45,6 +45,8 @@ class OfflineSource(Source):
 
     def runs(self, wanted: RunFilter) -> Iterator[RunRef]:
         """Yield the runs that match. A log that holds no run that can be read is one without a status; `read` says why."""
+        if wanted.projects is not None and not self._place.exists():  # a destination, before its first run
+            return
         refs = [ref for native, _ in self._all() if wanted.matches(ref := decode.reference(native))]
         refs += [ref for path in self._unreadable if wanted.matches(ref := self._refer_to_unreadable(path))]
         yield from sorted(refs, key=lambda ref: (ref.project, ref.started or 0, ref.id))

@@ -158,7 +158,10 @@ class WandbSource(Source):
         yield from [params] if params is not None else []
         yield from decode.definitions(native, nodes.metric_definitions(native))
         yield from self._points(run, at, native, node)
-        yield from described.console if ours else self._console(run, at, files, decode.started_at(native))
+        if ours:
+            yield from described.console
+        elif node["logLineCount"] != 0:
+            yield from self._console(run, at, files, decode.started_at(native))
         yield from decode.captures_failed(native)
         yield from decode.artifacts(native, (NativeFile(file.name, file.size) for file in files.values()), described)
         yield from self._logged(native, contents)

@@ -124,6 +124,16 @@ def test_what_wandb_itself_holds_of_a_run_is_all_of_it(double: WandbDouble, tmp_
     assert mt.verify(here, "local:./native").counts == {"identical": 2}
 
 
+def test_local_to_an_offline_folder_and_back_is_the_identity(double: WandbDouble, tmp_path: Path) -> None:
+    here = record(tmp_path / "store")
+
+    assert mt.migrate(here, "wandb:./new").ok  # the first run makes the folder
+    assert mt.migrate("wandb:./new", "local:./back").ok
+
+    assert mt.verify(here, "local:./back").counts == {"identical": 2}
+    assert not double.requests
+
+
 def test_mlflow_to_wandb_to_mlflow(double: WandbDouble, database: Database, tmp_path: Path) -> None:
     here, back = database("here"), database("back")
     build_mlflow(here, tmp_path)
