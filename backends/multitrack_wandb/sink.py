@@ -41,6 +41,8 @@ MUCH = 1 << 18
 """Bytes of records that are uploaded without waiting for more."""
 RECENT = 60.0
 """Seconds: a run whose last record is older than this is not being watched, and is uploaded as it comes."""
+LONGEST_ROW = 9 << 20
+"""Bytes of text in a row. wandb-core leaves out what is longer than some 10 MB, which is what the service takes."""
 INTERVAL = 15.0
 """Seconds between two uploads of a run that has gone on for some time, as with W&B's own SDK; at its beginning less."""
 
@@ -89,7 +91,13 @@ class WandbSink(Sink):
             self._encoder.unmark(TAG_COMPLETE)
             self._is_marked = False
         fragment = self._begun()
-        fresh = [entry for entry in batch.entries if not (isinstance(entry.record, Metrics | Points) and self._mark.holds(entry))]
+        refused = [Rejection(entry.writer, entry.seq, reason) for entry in batch.entries if (reason := _why_too_long(entry))]
+        too_long = {(rejection.writer, rejection.seq) for rejection in refused}
+        fresh = [
+            entry
+            for entry in batch.entries
+            if (entry.writer, entry.seq) not in too_long and not (isinstance(entry.record, Metrics | Points) and self._mark.holds(entry))
+        ]
         encoded = self._encoder.encode(fresh, batch.number)
         for name, content in encoded.files.items():
             fragment.put_file(name, content if isinstance(content, bytes) else batch.files(content[1]))
@@ -102,7 +110,7 @@ class WandbSink(Sink):
         self._written = batch.number
         self._newest = max([self._newest, *(entry.record.time for entry in batch.entries)])
         self._is_urgent = self._is_urgent or fragment.size > MUCH or any(isinstance(entry.record, RunFinished) for entry in batch.entries)
-        return [Rejection(entry.writer, entry.seq, reason) for entry, reason in encoded.refused]
+        return refused + [Rejection(entry.writer, entry.seq, reason) for entry, reason in encoded.refused]
 
     def flush(self) -> Position:
         """Upload what was written, and wait until the service has it. Where a run goes on, that is put off until enough has come."""
@@ -261,6 +269,18 @@ class WandbSink(Sink):
 
 
 _MARKER = TAG_COMPLETE.removeprefix(RESERVED_TAGS)
+
+
+def _why_too_long(entry: Entry) -> str | None:
+    """Return why an entry's points make a row that wandb-core leaves out; None when they do not."""
+    record = entry.record
+    if isinstance(record, Metrics):
+        size = sum(len(value) for value in record.values.values() if isinstance(value, str))
+    elif isinstance(record, Points):
+        size = max((len(value) for value in record.values if isinstance(value, str)), default=0)
+    else:
+        return None
+    return f"a row of {size:,} bytes; W&B takes up to {LONGEST_ROW:,}" if size > LONGEST_ROW else None
 
 
 def _counts(there: RunThere | None) -> Counts:

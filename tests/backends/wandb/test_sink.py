@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from multitrack.backend import TAG_COMPLETE
+from multitrack.delivery import Ledger
 from multitrack.errors import AuthError, PermanentError, TransientError
 from multitrack.journal import RunFolder
 from multitrack.media.image import Image
@@ -28,7 +29,7 @@ from multitrack.records import (
     Summary,
 )
 from multitrack.testing.conformance import PNG
-from multitrack.testing.scene import START, Interrupted, InterruptedBackend, Scene
+from multitrack.testing.scene import START, TARGET, Interrupted, InterruptedBackend, Scene
 from multitrack_wandb import WandbBackend, WandbSettings, sink
 from multitrack_wandb.core import core
 from services.wandb_double.server import WandbDouble
@@ -416,6 +417,35 @@ def test_nothing_of_the_machine_that_delivers(scene: Scene, double: WandbDouble)
     everything = repr((found.config, found.summary, found.fields, found.lines, found.history, files))
     words = [socket.gethostname(), str(Path.cwd()), str(Path.home()) + "/"]
     assert [word for word in words if word in everything] == []
+
+
+def test_what_is_said_of_a_run_that_trains_is_not_said_of_those_delivered(
+    scene: Scene, double: WandbDouble, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    of_another = {
+        "MODE": "offline", "RUN_ID": "another", "NAME": "another", "RESUME": "never", "TAGS": "another", "NOTES": "another",
+        "JOB_TYPE": "another", "RUN_GROUP": "another", "PROJECT": "another", "SERVICE": "3-1-unix-/another/socket", "CONSOLE": "off", "HOST": "another",
+        "PROGRAM": "another", "DIR": str(tmp_path / "another"), "SWEEP_ID": "another",
+    }  # fmt: skip
+    for name, value in of_another.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    core().kill()
+    run = scene.record(scene.start(project="digits", name="svc"), rows(0, 20))
+    assert scene.deliver(run)
+    found = there(double, run)
+    check(found, 20)
+    assert "another" not in repr((found.display_name, found.tags, found.fields, found.config))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"], "nothing is left in the working folder"
+
+
+def test_a_row_that_is_too_long_is_refused_and_the_others_are_not(scene: Scene, double: WandbDouble) -> None:
+    long = {f"text {n}": "x" * 900_000 for n in range(12)}
+    run = scene.record(scene.start(project="digits"), [*rows(0, 3), Metrics(time=START, step=9, values=long), *rows(3, 6)])
+    assert scene.deliver(run)
+    check(there(double, run), 6)
+    (refused,) = Ledger(run, TARGET).rejections()
+    assert "bytes" in refused.reason
 
 
 def test_artifacts_of_one_name_and_two_types(scene: Scene, double: WandbDouble) -> None:
