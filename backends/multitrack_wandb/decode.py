@@ -205,7 +205,9 @@ def code_version(run: NativeRun, written: CodeVersion | None = None, diff: str |
     """
     told = {"commit": run.commit or None, "remote": run.remote or None}
     if written is not None:
-        return written.model_copy(update={name: value for name, value in told.items() if value is not None})
+        sent = {"commit": written.commit, "remote": written.remote}
+        changed = {name: value for name, value in told.items() if value is not None and value != clean(sent[name] or "")}
+        return written.model_copy(update=changed)
     meta = run.metadata
     program = meta.get("codePath") or meta.get("program")
     found = {

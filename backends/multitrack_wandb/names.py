@@ -21,8 +21,8 @@
 | MetricDefinition | metric definitions; as they were given, in `multitrack.definitions` |
 | Summary | summary; which values were set, and what JSON would change: key `multitrack` of the summary |
 | Environment | metadata, run file `requirements.txt`; whole in a description |
-| Artifact with a type, or a reference | W&B artifact of that type, with metadata, alias `latest`; whole in a description |
-| Artifact, any other | run file of the same name; whole in a description |
+| Artifact | run file of the same name; whole in a description |
+| Artifact with a type, or a reference | besides, in a W&B artifact of that type, with metadata, alias `latest` |
 | LogLines | console, for people; as they were printed, in a description |
 | CaptureFailed | `multitrack.capture_failed`, by what it was |
 | RunFinished | exit code; `multitrack.status`, `.ended`, `.error` |

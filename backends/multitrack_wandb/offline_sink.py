@@ -27,7 +27,7 @@ from multitrack.records import Artifact, RunStarted, replaces
 from . import names
 from .artifacts import artifact_record
 from .encode import Encoded, Encoder, Held, exit_record
-from .location import Place
+from .location import Place, project_name
 from .log_file import LogWriter
 from .offline_logs import Story, read_story
 from .positions import KEY, Counts, Mark, settle, write_position
@@ -190,16 +190,15 @@ class OfflineSink(Sink):
     # -- files ----------------------------------------------------------------------------------------------------------------
 
     def _lay_down(self, encoded: Encoded, batch: Batch) -> None:
-        """Put the batch's files beside the log. Those of a W&B artifact are uploaded as that, the others as run files."""
+        """Put the batch's files beside the log. Those of a W&B artifact are run files as well: a run is read by its own files."""
         for name, content in encoded.files.items():
             target = self._prepared(name)
             if isinstance(content, bytes):
                 target.write_bytes(content)
             else:
                 shutil.copyfile(batch.files(content[1]), target)
-        bundled = {artifact.name for bundle in encoded.bundles for _, artifact in bundle.members}
-        self._list([name for name in encoded.files if name not in bundled])
-        owner = pb.RunRecord(run_id=self._run.id)
+        self._list(list(encoded.files))
+        owner = pb.RunRecord(run_id=self._run.id, project=project_name(self._run.project))
         for bundle in encoded.bundles:
             record = artifact_record(bundle, owner, self._content)
             self._writable().write(record.SerializeToString())

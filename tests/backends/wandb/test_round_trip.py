@@ -18,7 +18,9 @@ from multitrack_wandb import WandbBackend
 from support import strategies
 from support.strategies import entries_of, some
 
-few = settings(some, max_examples=30)
+pytestmark = pytest.mark.slow
+
+few = settings(some, max_examples=20)
 """Each writes and reads a folder."""
 HELD = WandbBackend.capabilities
 LIFE = ("status", "ended", "error", "unknown")
