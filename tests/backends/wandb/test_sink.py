@@ -422,11 +422,15 @@ def test_nothing_of_the_machine_that_delivers(scene: Scene, double: WandbDouble)
 def test_what_is_said_of_a_run_that_trains_is_not_said_of_those_delivered(
     scene: Scene, double: WandbDouble, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    of_another = {
-        "MODE": "offline", "RUN_ID": "another", "NAME": "another", "RESUME": "never", "TAGS": "another", "NOTES": "another",
-        "JOB_TYPE": "another", "RUN_GROUP": "another", "PROJECT": "another", "SERVICE": "3-1-unix-/another/socket", "CONSOLE": "off", "HOST": "another",
-        "PROGRAM": "another", "DIR": str(tmp_path / "another"), "SWEEP_ID": "another",
-    }  # fmt: skip
+    words = ("RUN_ID", "NAME", "TAGS", "NOTES", "JOB_TYPE", "RUN_GROUP", "PROJECT", "HOST", "PROGRAM", "SWEEP_ID")
+    modes = {
+        "MODE": "offline",
+        "RESUME": "never",
+        "CONSOLE": "off",
+        "SERVICE": "3-1-unix-/another/socket",
+        "DIR": str(tmp_path / "another"),
+    }
+    of_another = {**dict.fromkeys(words, "another"), **modes}
     for name, value in of_another.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     monkeypatch.chdir(tmp_path)
