@@ -9,6 +9,7 @@ Importing this package imports neither Neptune's client nor pyarrow. What a loca
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -40,7 +41,7 @@ class NeptuneBackend(Backend):
     def __init__(self, location: str | None, settings: BackendSettings | None = None) -> None:
         super().__init__(location, settings)
         if kind_of(location) == "export":
-            self.capabilities = Capabilities(writes=False)  # type: ignore[misc]
+            self.capabilities = replace(WRITTEN, writes=False)  # type: ignore[misc]
 
     @classmethod
     def resolve(cls, location: str | None, base: Path) -> str | None:

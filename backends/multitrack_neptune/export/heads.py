@@ -51,7 +51,7 @@ def read_head(run: RunFiles, *, prefix: str | None = None) -> Head:
 
     Args:
         run: its files.
-        prefix: only attributes whose paths start with it.
+        prefix: only attributes whose paths start with it, and the mark of a run that multitrack wrote.
     """
     problems = [f"part {number} is missing" for number in run.missing]
     problems += [f"{path.name} was never finished" for number, path in run.unfinished.items() if number not in run.parts]
@@ -65,7 +65,9 @@ def read_head(run: RunFiles, *, prefix: str | None = None) -> Head:
         try:
             with Part(path) as part:
                 identity = part.identity(identity)
-                values.update(_single_values(part, prefix))
+                values.update(_single_values(part, names.SCALARS | names.FILES, prefix))
+                if prefix is not None:
+                    values.update(_single_values(part, {"string"}, names.RUN_ID))
                 times += part.times() or ()
                 strange.update(dict.fromkeys(part.strange() if prefix is None else ()))
                 prints.append(part.fingerprint())
@@ -90,9 +92,9 @@ def opened(paths: Collection[Path]) -> Iterator[list[Part]]:
         yield [stack.enter_context(Part(path)) for path in paths]
 
 
-def _single_values(part: Part, prefix: str | None) -> dict[tuple[str, str], Any]:
+def _single_values(part: Part, kinds: Collection[str], prefix: str | None) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {}
-    for kind in sorted(names.SCALARS | names.FILES):
+    for kind in sorted(kinds):
         for table in part.rows({kind}, prefix=prefix, columns=[VALUES[kind]]):
             paths = table["attribute_path"].to_pylist()
             for path, value in zip(paths, _READERS.get(kind, _plain)(flat(table[VALUES[kind]])), strict=True):

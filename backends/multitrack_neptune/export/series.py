@@ -22,6 +22,9 @@ CHUNK = 10_000
 """Points in a record."""
 _COLUMNS = ("step", "timestamp")
 _Stream = Literal["stdout", "stderr"]
+Mend = Callable[[Sequence[Microseconds]], Sequence[Microseconds]]
+Column = tuple[str, list[int | float | None], list[Microseconds], list[Any]]
+"""Of some points of one series: its path, their steps, times and values."""
 
 
 @dataclass
@@ -83,44 +86,41 @@ class Series:
 
     Attributes:
         attributes: the run's.
-        names: what its series are called.
         mend: sets times right.
+        names: what its series are called.
         findings: filled while reading.
     """
 
     attributes: Attributes
-    names: Names
-    mend: Callable[[Sequence[Microseconds]], Sequence[Microseconds]] | None
+    mend: Mend | None
+    names: Names = field(default_factory=Names)
     findings: Findings = field(default_factory=Findings)
 
     def points(self, parts: Sequence[Part], *, until: Decimal | None = None) -> Iterator[Points]:
         """Yield every point of the parts; with `until`, only what a fork inherits: the user's own series up to this step."""
         for kind in sorted(names.SERIES):
-            for part in parts:
-                for table in part.rows({kind}, columns=[*_COLUMNS, VALUES[kind]]):
-                    yield from self._points_of(table, kind, until)
+            for path, at, times, values in self.columns(parts, kind, until):
+                if stream_of(path) is None and (until is None or not path.startswith(names.OWN_NAMESPACES)):
+                    # Unchecked: the columns are Arrow's, of one type each, and checking takes longer than reading.
+                    yield Points.model_construct(
+                        time=times[0],
+                        name=self.names.of(path, kind),
+                        steps=None if all(step is None for step in at) else at,
+                        times=times,
+                        values=values,
+                        source="system" if is_system(path) else "user",
+                    )
 
-    def _points_of(self, table: Any, kind: str, until: Decimal | None) -> Iterator[Points]:
-        if until is not None:
-            table = table.filter(pc.less_equal(table["step"], pa.scalar(until, pa.decimal128(18, 6))))
-        for path, rows in self._by_path(table, VALUES[kind]):
-            if stream_of(path) is not None or (until is not None and path.startswith(names.OWN_NAMESPACES)):
-                continue
-            name = self.names.of(path, kind)
-            for start in range(0, rows.num_rows, CHUNK):
-                chunk = rows.slice(start, CHUNK)
-                times = self._times(path, chunk)
-                values = _VALUES[kind](flat(chunk[VALUES[kind]]))
-                at = steps(flat(chunk["step"]))
-                # Unchecked: the columns are Arrow's, of one type each, and checking takes longer than reading.
-                yield Points.model_construct(
-                    time=times[0],
-                    name=name,
-                    steps=None if all(step is None for step in at) else at,
-                    times=times,
-                    values=values,
-                    source="system" if is_system(path) else "user",
-                )
+    def columns(self, parts: Sequence[Part], kind: str, until: Decimal | None = None) -> Iterator[Column]:
+        """Yield the points of the series of one type, at most `CHUNK` of one series at a time."""
+        for part in parts:
+            for table in part.rows({kind}, columns=[*_COLUMNS, VALUES[kind]]):
+                inherited = None if until is None else pc.less_equal(table["step"], pa.scalar(until, pa.decimal128(18, 6)))
+                for path, rows in self._by_path(table if inherited is None else table.filter(inherited), VALUES[kind]):
+                    for start in range(0, rows.num_rows, CHUNK):
+                        chunk = rows.slice(start, CHUNK)
+                        values = _VALUES[kind](flat(chunk[VALUES[kind]]))
+                        yield path, steps(flat(chunk["step"])), self._times(path, chunk), values
 
     def _by_path(self, table: Any, column: str) -> Iterator[tuple[str, Any]]:
         """Yield the rows of each attribute, in their order, without those that hold nothing."""

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from multitrack.backend import RunFilter, RunRef, Source, derive_run_id
-from multitrack.errors import PermanentError
+from multitrack.errors import PermanentError, RecordError
 from multitrack.records import RUN_ID, Artifact, ArtifactRef, DataVersion, Environment, Microseconds, Record
 
 from .. import names
@@ -26,7 +26,8 @@ from .attachments import Attachments, Content
 from .failures import Failures, find
 from .heads import Head, opened, read_head
 from .layout import RunFiles, scan
-from .series import Findings, Names, Series
+from .own import OwnExportRun, is_own
+from .series import Findings, Mend, Names, Series
 
 _REMEMBERED = 32
 """Runs whose files are remembered between `read` and `fetch`, and whose notices are until they are asked for."""
@@ -104,6 +105,8 @@ class ExportSource(Source):
 
     def _reference(self, id_: str, head: Head) -> RunRef:
         attributes = head.attributes
+        if is_own(head) and (own := self._own_reference(head)) is not None:
+            return own
         refused = bool(head.problems) and not self._settings.partial
         return RunRef(
             id=id_,
@@ -120,6 +123,13 @@ class ExportSource(Source):
             deleted=attributes.deleted,
             version=self._version(head),
         )
+
+    def _own_reference(self, head: Head) -> RunRef | None:
+        """Return a run that multitrack wrote as it was recorded; None where its records cannot be read."""
+        try:
+            return None if head.problems else self._own(read_head(head.files)).ref()
+        except (PermanentError, RecordError):  # told when the run is read
+            return None
 
     def _parent(self, attributes: Attributes) -> str | None:
         """Return the neutral id of the run that this one forked from, or of the model that it is a version of, where that is at hand."""
@@ -161,9 +171,13 @@ class ExportSource(Source):
         """
         head = self._whole(run)
         attributes = head.attributes
+        if is_own(head):
+            yield from self._own(head).records()
+            self._note(run.id, list(self._told_of(head, Findings())))
+            return
         known = Names(list(attributes.hosts()))
         attachments = Attachments(attributes, head.files.files_folder, known)
-        series = Series(attributes, known, self._mend if attributes.client == "1.x" else None)
+        series = Series(attributes, self._mend_of(attributes), known)
         self._remember(run.id, attachments.contents)
         yield attributes.run_started(run.id, self._parent(attributes))
         yield from _described(attributes, attachments)
@@ -171,7 +185,7 @@ class ExportSource(Source):
         with ExitStack() as stack:
             for ancestor in self._ancestors(attributes):
                 parts = stack.enter_context(opened(ancestor.head.readable))
-                yield from Series(ancestor.head.attributes, known, None).points(parts, until=ancestor.until)
+                yield from Series(ancestor.head.attributes, None, known).points(parts, until=ancestor.until)
                 yield from attachments.of_ancestor(ancestor.head.attributes).series(parts, until=ancestor.until)
             parts = stack.enter_context(opened(head.readable))
             yield from series.console(parts)
@@ -182,10 +196,7 @@ class ExportSource(Source):
 
     def _whole(self, run: RunRef) -> Head:
         """Return a run with all its single attributes."""
-        listed = self._listed().get(run.id)
-        if listed is None:
-            raise PermanentError(f"the run {run.native_id} is no longer in {self._root}")
-        head = read_head(listed.files)
+        head = read_head(self._listed_head(run).files)
         if head.problems and not (self._settings.partial and head.readable):
             raise PermanentError(head.damage)
         for ancestor in self._ancestors(head.attributes):
@@ -193,8 +204,26 @@ class ExportSource(Source):
                 raise PermanentError(f"it forks from {ancestor.head.attributes.run!r}: {ancestor.head.damage}")
         return head
 
+    def _listed_head(self, run: RunRef) -> Head:
+        listed = self._listed().get(run.id)
+        if listed is None:
+            raise PermanentError(f"the run {run.native_id} is no longer in {self._root}")
+        return listed
+
+    def _own(self, head: Head) -> OwnExportRun:
+        return OwnExportRun(head, self._mend_of(head.attributes))
+
+    def _mend_of(self, attributes: Attributes) -> Mend | None:
+        return self._mend if attributes.client == "1.x" else None
+
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
         """Write an artifact's content to the file `to`."""
+        if is_own(listed := self._listed_head(run)):
+            kept = self._own(read_head(listed.files)).find(artifact.name)
+            if kept is None:
+                raise PermanentError("the export has no such file")
+            kept.copy(to)
+            return
         with self._mutex:
             contents = self._contents.get(run.id)
         if contents is None or artifact.name not in contents:
@@ -263,6 +292,9 @@ class ExportSource(Source):
 
 
 def _neutral_id(attributes: Attributes) -> str:
+    own = attributes.text(names.RUN_ID) or ""
+    if RUN_ID.fullmatch(own):
+        return own
     native = attributes.run if attributes.job_type is None else f"{attributes.job_type}\0{attributes.run}"
     return native if RUN_ID.fullmatch(native) else derive_run_id(names.SERVICE, attributes.project, native)
 
