@@ -32,7 +32,7 @@ BACKEND = {
         None,
         "Projects",
     ),
-    "listOrganizations": ("get", [], [], None, None),
+    "listOrganizations": ("get", [], [], None, "Workspaces"),
 }
 SERIES = ["experimentId", "attribute", "limit", "offset"]
 LEADERBOARD = {
@@ -59,8 +59,8 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "Tokens": {"accessToken": "string", "refreshToken": "string", "username": "string"},
     "Project": {"id": "string", "name": "string", "organizationName": "string", "projectKey": "string", "version": "integer"},
     "Projects": {"entries": ["Project"]},
+    "Workspace": {"id": "string", "name": "string"},
     "Experiment": dict.fromkeys(("id", "type", "shortId", "organizationName", "projectName"), "string") | {"trashed": "boolean"},
-    "Errors": ["Error"],  # type: ignore[dict-item]
     "Error": {"errorDescription": "string"},
     "Attributes": {"attributes": ["Attribute"]},
     "Attribute": {"name": "string", "type": "string"}
@@ -75,6 +75,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "FloatPoint": {**POINTS, "value": "number"},
     "StringPoint": {**POINTS, "value": "string"},
 }
+LISTS = {"Errors": ["Error"], "Workspaces": ["Workspace"]}
 PLAIN = {"string", "number", "integer", "boolean"}
 ASSIGN = {"assignFloat": "float", "assignInt": "int", "assignBool": "bool", "assignString": "string", "assignDatetime": "datetime"}
 LOG = {"logFloats": "floatSeries", "logStrings": "stringSeries"}
@@ -98,7 +99,7 @@ def specification(api: str, operations: dict[str, Any], host: str) -> dict[str, 
         parameters = [{"name": one, "in": "query", **(many if one.startswith(("type", "sort")) else {"type": "string"})} for one in query]
         parameters += [{"name": one, "in": "header", "type": "string"} for one in headers]
         parameters += [{"name": body, "in": "body", "schema": {}}] if body else []
-        schema = {"schema": shape(answer)} if answer else {"schema": {}}
+        schema = {"schema": shape(LISTS.get(answer, answer))} if answer else {"schema": {}}
         paths[f"/api/{api}/v1/{name}"] = {
             method: {"operationId": name, "tags": ["api"], "parameters": parameters, "responses": {"200": {"description": "", **schema}}}
         }

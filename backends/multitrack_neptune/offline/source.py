@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from multitrack.backend import RunFilter, RunRef, Source
@@ -65,6 +65,11 @@ class OfflineSource(Source):
         if kept is None:
             raise PermanentError(f"there is no artifact {artifact.name!r} in {self._root}")
         kept.copy(to)
+
+    def problems(self, run: RunRef) -> Sequence[str]:
+        """Return what never reached the disk, or is not there any more."""
+        found = self._get(run)
+        return found.problems if isinstance(found, OfflineRun) else ()
 
     def _get(self, ref: RunRef) -> OfflineRun | OwnRun:
         if ref.native_id not in self._found:

@@ -64,8 +64,11 @@ class ServerSink(Sink):
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Send a batch."""
+        before = self._encoder.known.batches
         self._send(self._encoder.batch(batch))
         known = self._encoder.known
+        if known.batches == before:  # all of it was there
+            return ()
         state = {"writers": known.writers, "batches": known.batches, "counts": self._counts, "last": known.last}
         self._send([File(names.STATE, "json", json.dumps(state).encode())])
         return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from multitrack.backend import RunFilter, RunRef, Source
@@ -46,6 +46,11 @@ class ServerSource(Source):
         if kept is None:
             raise PermanentError(f"run {run.native_id} has no artifact {artifact.name!r}")
         kept.copy(to)
+
+    def problems(self, run: RunRef) -> Sequence[str]:
+        """Return what of a run is not read from a server."""
+        found = make_run(self._connection, run.native_id, self._name)
+        return found.problems if isinstance(found, ServerRun) else ()
 
     def _all(self) -> Iterator[OwnServerRun | ServerRun]:
         from neptune.internal.container_type import ContainerType
