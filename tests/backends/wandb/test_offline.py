@@ -13,6 +13,7 @@ from multitrack.errors import PermanentError
 from multitrack.migration import migrate
 from multitrack.records import Artifact, Histogram, RunStarted
 from multitrack.state import RunState, fold
+from multitrack.verification import verify
 from multitrack_wandb import WandbBackend
 from multitrack_wandb.offline_source import OfflineSource
 from support.wandb_offline import ROWS, write_offline_run
@@ -220,3 +221,40 @@ def test_the_first_record_is_the_start(finished: Path) -> None:
     source = open_source(finished)
     (ref,) = source.runs(RunFilter())
     assert isinstance(next(iter(source.read(ref))), RunStarted)
+
+
+# -- to other places
+
+
+def check_migrated(source: str, destination: str) -> None:
+    report = migrate(source, destination)
+    assert report.ok, str(report)
+    assert report.counts == {"migrated": 1}
+    verification = verify(source, destination)
+    assert verification.ok, str(verification)
+    assert migrate(source, destination).counts == {"unchanged": 1}
+
+
+@pytest.mark.parametrize("how", ["finished", "killed"])
+def test_a_run_of_the_sdk_goes_to_local_json(
+    how: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log: Path = request.getfixturevalue(how)
+    check_migrated(f"wandb:{log.parent.parent}", f"local:{tmp_path / 'store'}")
+
+
+def test_a_run_of_the_sdk_goes_to_mlflow(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_migrated(f"wandb:{finished.parent.parent}", f"mlflow:sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def test_a_run_of_the_sdk_becomes_a_folder_of_ours(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B -> local -> W&B: what the SDK wrote is in the folder that we write, metric by metric."""
+    monkeypatch.chdir(tmp_path)
+    check_migrated(f"wandb:{finished.parent.parent}", f"local:{tmp_path / 'store'}")
+    check_migrated(f"local:{tmp_path / 'store'}", f"wandb:{tmp_path / 'ours'}")
+    theirs, ours = read(finished)[0], read(tmp_path / "ours")[0]
+    assert ours.metrics.keys() == theirs.metrics.keys()
+    assert all(ours.metrics[name].values[-1:] == series.values[-1:] for name, series in theirs.metrics.items() if name != "nan")
+    assert (ours.params, ours.summary, ours.status) == (theirs.params, theirs.summary, theirs.status)
