@@ -15,6 +15,7 @@ from multitrack.errors import AuthError, PermanentError
 
 from .core import Upload, core, core_folder
 from .location import place_of
+from .names import STEP
 from .settings import WandbSettings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _VIEWER = "query Viewer { viewer { username entity } }"
 _RUN = """query MultitrackRun($entity: String, $project: String!, $run: String!) {
     project(name: $project, entityName: $entity) {
         run(name: $run) {
-            id state displayName config summaryMetrics tags notes historyLineCount eventsLineCount logLineCount lastHistoryStep
+            id state displayName config summaryMetrics tags notes historyLineCount eventsLineCount logLineCount historyTail
         }
     }
 }"""
@@ -165,7 +166,7 @@ class Client:
             history=found["historyLineCount"] or 0,
             events=found["eventsLineCount"] or 0,
             console=found["logLineCount"] or 0,
-            last_step=-1 if not found["historyLineCount"] else int(found["lastHistoryStep"] or 0),
+            last_step=_last_step(found["historyTail"]),
             name=found["displayName"],
             notes=found["notes"],
             tags=list(found["tags"] or ()),
@@ -208,9 +209,15 @@ class Client:
         collection = None if found is None else found["artifactCollection"]
         return None if collection is None else str(collection["defaultArtifactType"]["name"])
 
-    def upload(self, log: Path, *, growing: bool = False) -> Upload:
+    def upload(self, log: Path) -> Upload:
         """Begin to bring a transaction log to the service; see `Core.upload`."""
-        return core().upload(self._settings, log, growing=growing)
+        return core().upload(self._settings, log)
+
+
+def _last_step(tail: str | None) -> int:
+    """Return the last row's `_step`: the service tells a run's last rows, each as JSON text."""
+    rows = json.loads(tail or "[]")
+    return int(json.loads(rows[-1]).get(STEP, -1)) if rows else -1
 
 
 def check(location: str | None, settings: WandbSettings) -> str:

@@ -145,13 +145,10 @@ RESOLVERS |= {
     "Run.historyTail": lambda _, run: json.dumps(run.lines[HISTORY][-1:]),
     "Run.eventsTail": lambda _, run: json.dumps(run.lines[EVENTS][-1:]),
     "Run.createdAt": lambda _, run: run.created_at.isoformat(),
-    "Run.startedAt": lambda _, run: run.created_at.isoformat(),
     "Run.heartbeatAt": lambda _, run: run.heartbeat_at.isoformat(),
-    "Run.updatedAt": lambda _, run: run.heartbeat_at.isoformat(),
     "Run.readOnly": lambda _, __: False,
     "Run.stopped": lambda _, __: False,
     "Run.user": _viewer,
-    "Run.lastHistoryStep": lambda _, run: run.history[-1]["_step"] if run.lines[HISTORY] else -1,
     "Run.fileCount": lambda _, run: len(run.files),
 }
 
