@@ -132,8 +132,8 @@ class Core:
 
     # -- uploads -------------------------------------------------------------------------------------------------------------
 
-    def upload(self, settings: Settings, log: Path, *, growing: bool = False) -> Upload:
-        """Begin to bring a transaction log to the service. One that grows is followed, once a second, until it holds an exit record.
+    def upload(self, settings: Settings, log: Path) -> Upload:
+        """Begin to bring a transaction log that has ended to the service.
 
         Raises:
             TransientError: wandb-core has gone.
@@ -141,7 +141,7 @@ class Core:
 
         async def begin() -> Any:
             prepared = await self._connection.init_sync(
-                {log}, settings, cwd=None, live=growing, entity="", project="", run_id="", job_type="", tag_replacements={}
+                {log}, settings, cwd=None, live=False, entity="", project="", run_id="", job_type="", tag_replacements={}
             )
             answer = await prepared.wait_async(timeout=_STARTING)
             return await self._connection.sync(answer.id, parallelism=1)
