@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from multitrack.errors import PermanentError
 from multitrack.records import Artifact, Record
 
 from . import decode
-from .archive import Archive, FolderArchive, ZippedArchive, is_folder_archive, key_of
+from .archive import MESSAGES, Archive, FolderArchive, ZippedArchive, is_folder_archive, key_of
 from .native import NativeAsset
 from .replay import ArchivedRun, columns, replay
 
@@ -49,6 +49,8 @@ class OfflineSource(Source):
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[Path, ...]] = {}
         self._replayed: dict[str, ArchivedRun] = {}
+        self._problems: dict[str, int] = {}
+        """Damaged lines of the runs that were read."""
 
     # -- listing ------------------------------------------------------------------------------------------------------
 
@@ -107,7 +109,20 @@ class OfflineSource(Source):
             PermanentError: the run is gone, or an archive of it is damaged.
         """
         found = self._replay(run)
-        yield from decode.records(found.native, columns(found.parts), lambda asset: _content(found, asset))
+        damaged = found.damaged
+
+        def note() -> None:
+            nonlocal damaged
+            damaged += 1
+
+        yield from decode.records(found.native, columns(found.parts, note), lambda asset: _content(found, asset))
+        with self._lock:
+            self._problems[run.native_id] = damaged
+
+    def problems(self, run: RunRef) -> Sequence[str]:
+        """Return how many of the run's messages were passed over."""
+        damaged = self._problems.get(run.native_id, 0)
+        return (f"{damaged:,} damaged lines of {MESSAGES} were passed over",) if damaged else ()
 
     def fetch(self, run: RunRef, artifact: Artifact, to: Path) -> None:
         """Write an artifact's content to the file `to`."""
@@ -148,14 +163,18 @@ def find_archives(path: Path) -> list[Path]:
     """Return the archives at a location, sorted: itself, or those that lie in the folder. A run of ours that is both counts as a folder.
 
     Raises:
-        PermanentError: there is nothing there.
+        PermanentError: there is nothing there, or we may not look.
     """
     if path.is_file() or is_folder_archive(path):
         return [path]
     if not path.is_dir():
         raise PermanentError(f"there is no archive or folder {path}")
-    folders = {folder for folder in path.iterdir() if is_folder_archive(folder) and folder.suffix != ".part"}
-    return sorted(folders | {file for file in path.glob("*.zip") if path / file.stem not in folders})
+    try:
+        entries = list(path.iterdir())
+        folders = {entry for entry in entries if entry.suffix != ".part" and is_folder_archive(entry)}
+    except OSError as error:
+        raise PermanentError(f"{path} cannot be looked into: {error.strerror}") from None
+    return sorted(folders | {entry for entry in entries if entry.suffix == ".zip" and path / entry.stem not in folders})
 
 
 def check_folder(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Messages of an archive, replayed: what an experiment holds after them. Pure but for reading the archive's lines.
 
 What is changed later counts last, as it would at the service. A message of a kind that says nothing about the run is passed over; a line
-that is no message is counted.
+that is no message is counted, and told as a problem of the run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from multitrack.backend import TAG_RUN_ID
 from multitrack.errors import PermanentError
 
 from . import names
-from .archive import MESSAGES, Archive
+from .archive import Archive
 from .decode import metric_name, metric_value
 from .native import CHUNK, Column, ConsoleText, NativeAsset, NativeRun
 
 _METRIC = b'"type":"metric_msg"}\n'
 """How the line of a metric ends, as Comet's SDK writes it."""
+_POINT = b'"metric"'
+_VALUES = frozenset((int, float, str, bool))
+_STEPS = frozenset((int, float, type(None)))
 _PATCH_LENGTH = 64 << 20
 
 
@@ -37,6 +40,8 @@ class ArchivedRun:
     """In the order in which they were recorded."""
     files: Mapping[str, tuple[Archive, str]]
     """By asset id: which archive, and the file's name in it."""
+    damaged: int
+    """Lines that are no messages, or not whole ones; points aside."""
 
 
 def replay(parts: Sequence[Archive], project: str) -> ArchivedRun:
@@ -56,40 +61,48 @@ def replay(parts: Sequence[Archive], project: str) -> ArchivedRun:
                 point = line
         if point:
             state.take(point)  # for its time
-    return ArchivedRun(_native(state, parts, project), parts, state.files)
+    return ArchivedRun(_native(state, parts, project), parts, state.files, state.damaged)
 
 
-def columns(parts: Sequence[Archive]) -> Iterator[Column]:
-    """Yield the points, at most `CHUNK` at a time, in the order in which such chunks were filled."""
-    open_columns: dict[str, Column] = {}
+def columns(parts: Sequence[Archive], note: Callable[[], None]) -> Iterator[Column]:
+    """Yield the points, at most `CHUNK` at a time, in the order in which such chunks were filled; call `note` for each that is damaged."""
+    open_columns: dict[tuple[str, str | None], Column] = {}
     for part in parts:
         for line in part.lines():
-            payload = _metric_payload(line)
+            payload = _metric_payload(line) if _POINT in line else None
             if payload is None:
+                if line.endswith(_METRIC):
+                    note()
                 continue
             metric = payload["metric"]
-            name = metric_name(str(metric["metricName"]), payload.get("context"))
-            column = open_columns.get(name)
+            key = metric["metricName"], payload.get("context")
+            column = open_columns.get(key)
             if column is None:
-                column = open_columns[name] = Column(name, [], [], [], [])
-            column.times.append(int(payload["local_timestamp"]))
-            column.values.append(metric_value(metric["metricValue"]))
+                column = open_columns[key] = Column(metric_name(str(key[0]), key[1]), [], [], [], [])
+            column.times.append(payload["local_timestamp"])
+            value = metric["metricValue"]
+            column.values.append(value if type(value) is float else metric_value(value))
             column.steps.append(metric.get("step"))  # type: ignore[union-attr]
             column.epochs.append(metric.get("epoch"))  # type: ignore[union-attr]
             if len(column.times) >= CHUNK:
-                yield _closed(open_columns.pop(name))
+                yield _closed(open_columns.pop(key))
     yield from map(_closed, open_columns.values())
 
 
 def _metric_payload(line: bytes) -> Mapping[str, Any] | None:
-    if b'"metric"' not in line:
-        return None
     message = _parse(line)
     if message is None or message[0] not in ("metric_msg", "ws_msg"):
         return None
     payload = message[1]
     metric = payload.get("metric")
-    is_point = isinstance(metric, dict) and {"metricName", "metricValue"} <= metric.keys() and payload.get("local_timestamp") is not None
+    is_point = (
+        type(metric) is dict
+        and type(metric.get("metricName")) is str
+        and type(metric.get("metricValue")) in _VALUES
+        and type(metric.get("step")) in _STEPS
+        and type(metric.get("epoch")) in _STEPS
+        and type(payload.get("local_timestamp")) is int
+    )
     return payload if is_point else None
 
 
@@ -309,7 +322,6 @@ def _native(state: _State, parts: Sequence[Archive], project: str) -> NativeRun:
     starts = [int(found["start_time"]) for found in known if found.get("start_time") is not None]
     ends = [int(found["stop_time"]) for found in told if found is not None and found.get("stop_time") is not None]
     trouble = [str(found.get("customer_error_message")) for found in known if found.get("customer_error_reported")]
-    trouble += [f"{state.damaged} damaged lines of {MESSAGES} were passed over"] if state.damaged else []
     return NativeRun(
         key=_key(state, parts, known),
         project=next((str(found["project_name"]) for found in known if found.get("project_name")), project),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ from multitrack_comet import CometBackend
 
 KEY = "a" * 32
 TOLD = {"offline_id": KEY, "project_name": "digits", "workspace": "team", "start_time": 1000, "stop_time": 2000, "tags": []}
-POINT = {"local_timestamp": 1500, "metric": {"metricName": "loss", "metricValue": 0.5, "step": 1, "epoch": None}}
+POINT: dict[str, Any] = {"local_timestamp": 1500, "metric": {"metricName": "loss", "metricValue": 0.5, "step": 1, "epoch": None}}
 
 
 def line(kind: str, payload: Mapping[str, object]) -> str:
@@ -130,16 +133,23 @@ def test_the_others_are_read_beside_one_that_cannot_be(tmp_path: Path) -> None:
 
 def test_lines_that_are_no_messages_are_counted_and_passed_over(tmp_path: Path) -> None:
     bad = ["no JSON\n", "[]\n", '{"type": "log_other", "payload": {}}\n', line("parameter_msg", {"param": 3})]
-    state = read(write_zip(tmp_path / "x.zip", whole(*bad, line("metric_msg", POINT), line("from_tomorrow", {"x": 1}))))
-    assert state.metrics["loss"].values == [0.5]
-    assert state.failures == {"comet": "4 damaged lines of messages.json were passed over"}
+    metric = POINT["metric"]
+    for wrong in ({"metricValue": None}, {"metricName": 3}, {"step": "x"}, {"epoch": []}):
+        bad.append(json.dumps({"payload": {**POINT, "metric": {**metric, **wrong}}, "type": "metric_msg"}, separators=(",", ":")) + "\n")
+    bad.append('{"payload":{"local_timestamp":"x","metric":{"metricName":"loss","metricValue":1,"step":1}},"type":"metric_msg"}\n')
+    write_zip(tmp_path / "x.zip", whole(*bad, line("metric_msg", POINT), line("from_tomorrow", {"x": 1})))
+    source = CometBackend(str(tmp_path)).source()
+    (ref,) = source.runs(RunFilter())
+    assert fold(source.read(ref)).metrics["loss"].values == [0.5]
+    assert source.problems(ref) == ("9 damaged lines of messages.json were passed over",)
 
 
 def test_a_last_line_that_was_not_written_whole_is_no_damage(tmp_path: Path) -> None:
     (tmp_path / "messages.json").write_text(line("metric_msg", POINT) + line("metric_msg", POINT)[:-20])
-    state = read(tmp_path)
-    assert state.metrics["loss"].values == [0.5]
-    assert (state.status, state.failures) == ("crashed", {})
+    source = CometBackend(str(tmp_path)).source()
+    (ref,) = source.runs(RunFilter())
+    assert fold(source.read(ref)).metrics["loss"].values == [0.5]
+    assert (ref.status, source.problems(ref)) == ("crashed", ())
 
 
 def test_messages_of_an_old_sdk_are_read(tmp_path: Path) -> None:
@@ -195,3 +205,17 @@ def test_check_tells_what_is_there_and_makes_nothing(tmp_path: Path) -> None:
     assert CometBackend(str(tmp_path)).check() == f"2 archives in {tmp_path}"
     assert CometBackend(str(tmp_path / "none")).check() == f"no archives in {tmp_path / 'none'} yet; the first run makes the folder"
     assert not (tmp_path / "none").exists()
+
+
+def test_archives_need_no_comet_ml(tmp_path: Path) -> None:
+    write_zip(tmp_path / "x.zip", whole())
+    program = (
+        "import sys; sys.modules['comet_ml'] = None\n"
+        "import multitrack as mt\n"
+        f"with mt.open('comet:{tmp_path}/x.zip') as store: print(next(iter(store.runs())).project)\n"
+        f"run = mt.init(project='p', backends=['comet:{tmp_path}/out'], dir='{tmp_path}/store', mode='inline')\n"
+        "run.log({'a': 1}); run.finish()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[0] == "digits"
+    assert len(list((tmp_path / "out").glob("*.zip"))) == 1
