@@ -316,6 +316,7 @@ def test_the_console_of_an_old_server(double: WandbDouble, open_source: Open, mo
     run = put(double, "abcd1234")
     (file,) = double.state.announce_run_files(run, ["output.log"])
     file.put(b"first\nsecond\n")
+    run.lines[CONSOLE] = ["first", "second"]
 
     def refuse(*_: Any, **__: Any) -> None:
         raise reads.RefusedError(400, "Unknown argument 'useImprovedPagination' on field 'Run.logLines'.")
