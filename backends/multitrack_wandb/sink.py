@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from wandb.proto import wandb_internal_pb2 as pb
 
@@ -41,6 +42,8 @@ MUCH = 1 << 18
 """Bytes of records that are uploaded without waiting for more."""
 RECENT = 60.0
 """Seconds: a run whose last record is older than this is not being watched, and is uploaded as it comes."""
+FRESH = 2.0
+"""Seconds in which nobody else will have written to the run."""
 LONGEST_ROW = 9 << 20
 """Bytes of text in a row. wandb-core leaves out what is longer than some 10 MB, which is what the service takes."""
 INTERVAL = 15.0
@@ -149,11 +152,10 @@ class WandbSink(Sink):
         summary.pop(names.CONFIG_INTERNAL, None)
         self._standing = Standing(config.pop(names.CONFIG_INTERNAL, None))
         self._summary = {name: json.dumps(value) for name, value in summary.items()}
-        own = config.get(names.CONFIG)
-        said = own.get(KEY) if isinstance(own, Mapping) else None
+        self._asked = time.monotonic()
         self._mark: Mark
         self._beyond: Counts
-        self._mark, self._beyond = settle(said, _counts(there), -1 if there is None else there.last_step)
+        self._mark, self._beyond = settle(_said(there), _counts(there), -1 if there is None else there.last_step)
         self._ends = self._mark.ends
         held = None if there is None else Held(config, summary, self._mark.step)
         self._encoder: Encoder = Encoder(self._run, Place(self._client.entity, self._client.place.project), held)
@@ -183,6 +185,7 @@ class WandbSink(Sink):
     def _begun(self) -> Fragment:
         """Return what the next upload brings, begun if need be: with all that wandb-core would forget of the run otherwise."""
         if self._fragment is None:
+            self._catch_up()
             self._fragment = Fragment(self._run.id)
             self._lines = self._mark.counts + self._beyond
             self._encoder.config.tell(KEY, write_position(self._mark))
@@ -195,6 +198,16 @@ class WandbSink(Sink):
                 items = [pb.SummaryItem(key=name, value_json=text) for name, text in self._summary.items()]
                 self._fragment.put(pb.Record(summary=pb.SummaryRecord(update=items)))
         return self._fragment
+
+    def _catch_up(self) -> None:
+        """Begin where the service stands by now: another rank's store may have brought lines since."""
+        if time.monotonic() < self._asked + FRESH:
+            return
+        there = self._client.find_run(self._project, self._run.id)
+        if there is None:
+            raise TransientError(f"W&B has run {self._run.id} no more")
+        if _said(there) != self._encoder.config.own.get(KEY) or _counts(there) != self._mark.counts + self._beyond:
+            self._take(there)
 
     def _put(self, record: pb.Record) -> None:
         self._standing.learn(record)
@@ -226,6 +239,7 @@ class WandbSink(Sink):
         finally:
             fragment.remove()
         self._mark, self._beyond = Mark(_counts(there), max(end.step, there.last_step), end.ends), Counts()
+        self._asked = time.monotonic()
         self._acknowledged = self._written
         self._is_urgent = False
         self._uploaded = time.monotonic()
@@ -251,8 +265,7 @@ class WandbSink(Sink):
 
     def _missing(self, there: RunThere, fragment: Fragment, end: Mark) -> str | None:
         """Return what is not there of an upload; None when nothing is missing."""
-        own = there.config.get(names.CONFIG)
-        if not isinstance(own, Mapping) or own.get(KEY) != self._encoder.config.own[KEY]:
+        if _said(there) != self._encoder.config.own[KEY]:
             return "the config"
         if there.history < end.counts.history or there.events < end.counts.events:
             return f"{end.counts.history - there.history} rows, {end.counts.events - there.events} rows of system metrics"
@@ -269,6 +282,12 @@ class WandbSink(Sink):
 
 
 _MARKER = TAG_COMPLETE.removeprefix(RESERVED_TAGS)
+
+
+def _said(there: RunThere | None) -> Any:
+    """Return what the run's config says of its position."""
+    own = None if there is None else there.config.get(names.CONFIG)
+    return own.get(KEY) if isinstance(own, Mapping) else None
 
 
 def _why_too_long(entry: Entry) -> str | None:

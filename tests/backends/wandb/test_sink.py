@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from multitrack.backend import TAG_COMPLETE
+from multitrack.backend import TAG_COMPLETE, Batch, Entry
 from multitrack.delivery import Ledger
 from multitrack.errors import AuthError, PermanentError, TransientError
 from multitrack.journal import RunFolder
@@ -258,7 +258,6 @@ def test_a_run_that_goes_on_is_uploaded_now_and_then(scene: Scene, double: Wandb
     run = scene.start(project="digits", time=moment)
     sink_.open(run)
     try:
-        from multitrack.backend import Batch, Entry
 
         def write(number: int, record: Record) -> None:
             sink_.write(Batch(number, [Entry("a", number, record)], lambda artifact: Path(artifact.name)))
@@ -273,6 +272,30 @@ def test_a_run_that_goes_on_is_uploaded_now_and_then(scene: Scene, double: Wandb
         assert double.run("digits", run.id, "team").state == "running"
     finally:
         sink_.close()
+
+
+def test_two_ranks_with_stores_of_their_own_bring_their_parts_in_turn(
+    scene: Scene, double: WandbDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "FRESH", 0)
+    run = scene.start(project="digits")
+    sinks = {writer: scene.backend.sink() for writer in ("a", "b")}
+    for one in sinks.values():
+        one.open(run)
+    for number in range(1, 4):
+        for writer, one in sinks.items():
+            point = Metrics(time=START + number, step=number, values={f"{writer}/n": number})
+            params = Hyperparameters(time=START, values={f"{writer}{number}": number})
+            one.write(Batch(number, [Entry(writer, number, point), Entry(writer, number, params)], lambda artifact: Path(artifact.name)))
+            assert one.flush().batches == number
+    for one in sinks.values():
+        one.close()
+
+    found = double.run("digits", run.id, "team")
+    assert [value for row in found.history for name, value in row.items() if name.endswith("/n")] == [1, 1, 2, 2, 3, 3]
+    assert {"a1", "b1", "a2", "b2", "a3", "b3"} <= found.params.keys()
+    assert sinks["a"].open(run).batches is None
+    assert sinks["a"]._mark.ends == {"a": 3, "b": 3}  # type: ignore[attr-defined]
 
 
 # -- how it ends ------------------------------------------------------------------------------------------------------------------
