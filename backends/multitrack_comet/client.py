@@ -102,6 +102,8 @@ class ExperimentConnection:
         self.url: str | None = None
         self.upload_limit: int | None = None
         """Bytes that a file may have."""
+        self._lines = 0
+        """Lines of output that were logged."""
         self._login = login
         self._sdk = get_rest_server_connection(login.api_key, key, server_address=login.url, default_timeout=login.timeout)
         self.rest = rest_client(login)
@@ -136,6 +138,7 @@ class ExperimentConnection:
                 except ExperimentNotFound:
                     return False
         self.upload_limit = handshake.asset_upload_limit
+        self._lines = handshake.last_offset
         self.url = None if handshake.focus_link is None else f"{handshake.focus_link}{self.key}"
         return True
 
@@ -195,18 +198,19 @@ class ExperimentConnection:
         """Take tags away."""
         self._do("removing tags", lambda: self.rest.delete_experiment_tags(self.key, list(tags)))
 
-    def log_output(self, lines: Sequence[ConsoleText], first: int) -> None:
-        """Log console lines with their times; `first` is how many lines came before."""
-        for start, part in zip(range(first, first + len(lines), LINES_PER_REQUEST), _parts(lines, LINES_PER_REQUEST), strict=True):
+    def log_output(self, lines: Sequence[ConsoleText]) -> None:
+        """Log console lines with their times, behind those that are there."""
+        for part in _parts(lines, LINES_PER_REQUEST):
             payload = {
                 "experimentKey": self.key,
                 "runContext": None,
                 "outputLines": [
-                    {"stderr": line.stderr, "output": line.text, "localTimestamp": line.time, "offset": start + place}
+                    {"stderr": line.stderr, "output": line.text, "localTimestamp": line.time, "offset": self._lines + place}
                     for place, line in enumerate(part)
                 ],
             }
             self._post("logging console output", "write/experiment/output", payload, compress=True)
+            self._lines += len(part)
 
     def set_git(self, git: Mapping[str, Any]) -> None:
         """Set the git metadata."""

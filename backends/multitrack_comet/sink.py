@@ -19,7 +19,7 @@ from multitrack.errors import BackendError, PermanentError
 from multitrack.records import Artifact, LogLines, RunStarted
 
 from . import encode, names
-from .arrived import OTHER_POSITION, Arrived, Standing
+from .arrived import OTHER_POSITION, Arrived, Doubt, Standing, lead_of
 from .client import ExperimentConnection, default_workspace, find_login, rest_client
 from .encode import Asset, Content, Line
 from .location import place_of
@@ -37,9 +37,8 @@ class CometSink(Sink):
         self._place = place_of(location)
         self._settings = settings
         self._connection: ExperimentConnection | None = None
+        self._doubt = Doubt(None)
         self._arrived: Arrived | None = None
-        self._in_doubt = 0
-        """Batches up to this number may be there, wholly or in part."""
         self._may_note = False
         """Whether the last thing that was asked of Comet went well."""
         self._console: tuple[int, dict[Line, LogLines]] = (0, {})
@@ -76,19 +75,25 @@ class CometSink(Sink):
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Write a batch. When this returns, Comet has it."""
-        may_be_there = batch.number <= self._in_doubt
-        self._in_doubt = max(self._in_doubt, batch.number)  # until it is noted that it went well
+        lead = lead_of(batch)
+        in_doubt = self._doubt.begin(batch.number, lead)
         self._begin()
-        if may_be_there and self._arrived is None:
+        if self._doubt.standings.get(lead, Standing()).settled:
+            self._note(lead, replace(self._doubt.standings[lead], settled=False))
+        if in_doubt and self._arrived is None:
             self._arrived = Arrived(self._reader, self._experiment.key)
-        arrived = self._arrived if may_be_there else None
+        arrived = self._arrived if in_doubt else None
         content = encode.encode_entries(batch.entries)
         self._write_run(content)
         self._experiment.log_points(content.points if arrived is None else arrived.missing_points(content.points))
         self._write_code_and_machine(content)
         rejections = self._upload_all(content, batch, arrived)
-        lines = self._write_console(batch.number, content.console, arrived)
-        self._settle_batch(batch.number, lines, keep_doubt=may_be_there)
+        self._write_console(batch.number, content.console, arrived)
+        if arrived is not None and arrived.found:
+            self._doubt.find(batch.number, lead)
+        self._note(lead, Standing(max(self._doubt.standings.get(lead, Standing()).batches, batch.number)))
+        self._doubt.end(batch.number, was_in_doubt=in_doubt)
+        self._may_note = True
         return rejections
 
     def flush(self) -> Position:
@@ -109,6 +114,10 @@ class CometSink(Sink):
         self._experiment.set_state(state)
         if state != "running":
             self._experiment.set_times(self._run.time // 1000, None if conclusion.time is None else conclusion.time // 1000)
+        self._doubt.is_anew = False
+        for lead, standing in self._doubt.standings.items():
+            if standing.anew:
+                self._note(lead, standing)
         self._set_others(dict(conclusion.tags))
         if conclusion.deleted:
             self._experiment.archive()
@@ -123,9 +132,10 @@ class CometSink(Sink):
         """Note that nothing is under way, if that is so, and let go of the connections."""
         if self._connection is None:
             return
-        if self._may_note and not self._standing.settled:
+        if self._may_note:
             with suppress(BackendError):  # then the next sink reads back what is there
-                self._note(replace(self._standing, settled=True))
+                for lead in sorted(self._doubt.noted):
+                    self._note(lead, replace(self._doubt.standings[lead], settled=True))
         self._let_go()
 
     # -- the run ------------------------------------------------------------------------------------------------------
@@ -140,7 +150,7 @@ class CometSink(Sink):
         self._is_archived = False
         self._others: dict[str, str] = {}
         self._tags: set[str] = set()
-        self._standing = Standing()
+        self._doubt = Doubt(None)
         self._claim()
         return Position(batches=0)
 
@@ -154,8 +164,7 @@ class CometSink(Sink):
         if self._others.get(TAG_RUN_ID) != self._run.id and not self._is_empty():
             return None
         self._is_archived = bool(metadata.get("archived"))
-        self._standing = Standing.read(self._others)
-        self._in_doubt = self._standing.batches + (0 if self._standing.settled else 1)
+        self._doubt = Doubt(self._others)
         if TAG_RUN_ID not in self._others:
             self._claim()
         marker = self._others.get(TAG_COMPLETE)
@@ -171,26 +180,19 @@ class CometSink(Sink):
         return not (self._others.keys() - {names.OTHER_NAME} or self._tags or self._reader.has_metrics(self._experiment.key))
 
     def _begin(self) -> None:
-        """Say that something is under way, before anything is; a run that goes on is neither archived nor whole."""
+        """Before anything is under way: a run that goes on is not archived any more."""
         was_sure, self._may_note = self._may_note, False
         if self._is_archived:
             self._experiment.restore()
             self._is_archived = False
-        if self._standing.settled:
-            self._note(replace(self._standing, settled=False))
         if not was_sure:  # something failed in the middle: what is there must be read anew
             self._arrived = None
 
-    def _settle_batch(self, number: int, lines: int, *, keep_doubt: bool) -> None:
-        """Note that a batch is there."""
-        self._note(Standing(max(self._standing.batches, number), self._standing.lines + lines))
-        if not keep_doubt:
-            self._in_doubt = min(self._in_doubt, number - 1)
-        self._may_note = True
-
-    def _note(self, standing: Standing) -> None:
-        self._experiment.log_other(OTHER_POSITION, str(standing))
-        self._standing = standing
+    def _note(self, lead: str, standing: Standing) -> None:
+        standing = replace(standing, anew=self._doubt.is_anew)
+        self._experiment.log_other(OTHER_POSITION + lead, str(standing))
+        self._doubt.standings[lead] = standing
+        self._doubt.noted.add(lead)
 
     def _write_run(self, content: Content) -> None:
         """Write what the run is called, its params, tags and others."""
@@ -232,25 +234,22 @@ class CometSink(Sink):
 
     # -- console ------------------------------------------------------------------------------------------------------
 
-    def _write_console(self, number: int, console: Mapping[Line, LogLines], arrived: Arrived | None) -> int:
-        """Write console lines, for people as output, and with their times into a file of the batch; return how many went to the output.
+    def _write_console(self, number: int, console: Mapping[Line, LogLines], arrived: Arrived | None) -> None:
+        """Write console lines, for people as output, and with their times into a file of the batch.
 
         The file comes last: where it is, the output is.
         """
         if not console:
-            return 0
+            return
         known = self._console[1] if self._console[0] == number else {}
         everything = {**known, **console}
         file = encode.document(self._run.id, encode.console_file(number), self._run.time)
         content = encode.console_bytes(everything)
-        if arrived is not None and _asset_id(file, content) in arrived.assets:
-            return 0
-        lines = encode.console_output(console)
-        lines = lines if arrived is None else list(arrived.missing_lines(lines))
-        self._experiment.log_output(lines, self._standing.lines)
-        self._upload(file, content)
+        if arrived is None or _asset_id(file, content) not in arrived.assets:
+            lines = encode.console_output(console)
+            self._experiment.log_output(lines if arrived is None else arrived.missing_lines(lines))
+            self._upload(file, content)
         self._console = (number, everything)
-        return len(lines)
 
     # -- files --------------------------------------------------------------------------------------------------------
 

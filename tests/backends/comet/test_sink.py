@@ -64,8 +64,8 @@ def points(count: int, name: str = "loss", first: int = 0) -> Points:
     return Points(time=T, name=name, steps=list(steps), times=[T + step * 1000 for step in steps], values=[step / 8 for step in steps])
 
 
-def batch(number: int, *records: Record, file: Path = Path("nothing")) -> Batch:
-    return Batch(number, [Entry("w", number * 100 + place, record) for place, record in enumerate(records)], lambda _: file)
+def batch(number: int, *records: Record, file: Path = Path("nothing"), writer: str = "w") -> Batch:
+    return Batch(number, [Entry(writer, number * 100 + place, record) for place, record in enumerate(records)], lambda _: file)
 
 
 def opened(backend: CometBackend, run: RunStarted) -> CometSink:
@@ -321,6 +321,48 @@ def test_failure_upon_failure_doubles_nothing(comet: CometDouble, behind: CometB
     sink.write(second)
     sink.close()
     assert steps(comet, run) == list(range(4010))
+
+
+def test_ranks_with_disks_of_their_own_do_not_hide_each_others_failures(
+    comet: CometDouble, behind: CometBackend, proxy: FaultProxy
+) -> None:
+    """One is cut off in the middle of a batch; another, of whose batches the numbers are its own, goes on and ends well."""
+    run = start()
+    zero, one = opened(behind, run), opened(behind, run)
+    zero.write(batch(1, run, points(10, "zero"), writer="0" * 16))
+    one.write(batch(1, run, points(10, "one"), writer="1" * 16))
+    cut_off = batch(2, points(4000, "one", first=10), writer="1" * 16)
+    proxy.rule(Cut(), path=METRICS, after=2, times=1)
+    with pytest.raises(TransientError):
+        one.write(cut_off)
+    for number in range(2, 6):
+        zero.write(batch(number, points(10, "zero", first=number * 10), writer="0" * 16))
+    zero.close()
+    one.close()
+
+    successor = opened(behind, run)
+    successor.write(cut_off)
+    successor.close()
+    assert steps(comet, run, "one") == list(range(4010))
+    assert steps(comet, run, "zero") == [*range(10), *range(20, 60)]
+
+
+def test_batches_that_are_cut_anew_double_nothing(comet: CometDouble, backend: CometBackend) -> None:
+    run = start()
+    parts = [points(10, name, first=number * 10) for number in range(6) for name in ("a", "b")]
+    sink = opened(backend, run)
+    for number in range(6):
+        both = [*batch(number + 1, parts[2 * number], writer="a").entries, *batch(number + 1, parts[2 * number + 1], writer="b").entries]
+        sink.write(Batch(number + 1, both, lambda _: Path("nothing")))
+    sink.close()
+    for first, last in ((0, 2), (2, 6)):  # the process ends in between
+        sink = opened(backend, run)
+        for number, writer in list(enumerate(("a", "b", "b", "b", "a", "b"), start=1))[first:last]:
+            here = {1: [0, 2, 4, 6, 8], 2: [1], 3: [3, 5], 4: [7, 9], 5: [10], 6: [11]}[number]
+            sink.write(batch(number, *(parts[place] for place in here), writer=writer))
+        sink.close()
+    assert steps(comet, run, "a") == list(range(60))
+    assert steps(comet, run, "b") == list(range(60))
 
 
 def test_console_lines_that_were_cut_off_in_the_middle_are_completed(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
