@@ -158,7 +158,10 @@ def _called(run: NativeRun, field: str, there: str | None) -> str | None:
     own = own_words(run)
     if not own:
         return there or None
-    sent = read_word((own.get(names.CALLED) or {}).get(field))
+    told = (own.get(names.CALLED) or {}).get(field)
+    if isinstance(told, list):
+        return "" if there == clean(read_word(told[0]) or "") else there or ""
+    sent = read_word(told)
     if sent is None:
         return None if field == "name" else there or None
     return sent if clean(sent) == (there or "") else there or ""

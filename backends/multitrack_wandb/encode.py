@@ -173,7 +173,7 @@ class Encoder:
             text = getattr(record, name)
             if text is not None:
                 setattr(run, there, clean(text))
-                self.config.tell_at((names.CALLED, name), word(text))
+                self._tell_called(name, text)
         for tag in record.removed_tags if isinstance(record, RunUpdated) else ():
             self._untag(tag)
         for tag, value in record.tags.items():
@@ -182,6 +182,12 @@ class Encoder:
             self._start_fields(run, record)
         run.ClearField("tags")
         run.tags.extend(shown_tags(self._tags))
+
+    def _tell_called(self, name: str, text: str) -> None:
+        """Note what was sent. W&B takes no empty text: what stood there stays, and what that is is noted."""
+        sent = self.config.own.get(names.CALLED, {}).get(name)
+        was = sent[0] if isinstance(sent, list) else sent
+        self.config.tell_at((names.CALLED, name), word(text) if text or not was else [was])
 
     def _start_fields(self, run: pb.RunRecord, record: RunStarted) -> None:
         run.host = clean(record.host or "")

@@ -44,7 +44,8 @@ CONFIG_INTERNAL = "_wandb"
 
 PROJECT = "project"
 CALLED = "called"
-"""What name, notes, group and job type were when they were sent: where W&B's differ, somebody has changed them there."""
+"""What name, notes, group and job type were when they were sent: where W&B's differ, somebody has changed them there. One that was
+emptied, which W&B does not take, is a list of what had stood there."""
 USER = "user"
 HOST = "host"
 """W&B takes it, and its API does not give it back."""
