@@ -24,8 +24,11 @@ def mender(zone: str) -> Callable[[Sequence[Microseconds]], list[Microseconds]]:
     offsets: dict[int, int] = {}
 
     def offset(quarter: int) -> int:
-        wall = (_EPOCH + timedelta(microseconds=quarter * QUARTER)).replace(tzinfo=local)
-        shift = wall.utcoffset() or timedelta()
+        try:
+            wall = (_EPOCH + timedelta(microseconds=quarter * QUARTER)).replace(tzinfo=local)
+            shift = wall.utcoffset() or timedelta()
+        except OverflowError:  # no calendar has this time
+            shift = timedelta()
         return offsets.setdefault(quarter, shift // timedelta(microseconds=1))
 
     def mend(times: Sequence[Microseconds]) -> list[Microseconds]:
@@ -59,4 +62,7 @@ def describe_shift(quarters: int) -> str:
 
 def iso(time: Microseconds) -> str:
     """Return a time as ISO text with its offset; `datetime.fromisoformat` reads it back exactly."""
-    return (_EPOCH + timedelta(microseconds=time)).isoformat()
+    try:
+        return (_EPOCH + timedelta(microseconds=time)).isoformat()
+    except OverflowError:  # beyond the years 1 to 9999
+        return f"{time} microseconds since 1970-01-01T00:00:00+00:00"

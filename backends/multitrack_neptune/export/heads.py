@@ -16,7 +16,7 @@ from .. import names
 from ..attributes import Attributes
 from .columns import flat, microseconds
 from .layout import RunFiles
-from .table import VALUES, Part
+from .table import UNREADABLE, VALUES, Part, damaged
 
 _REMEDY = "export the run again, or set the target's `partial` to move what there is"
 
@@ -71,10 +71,11 @@ def read_head(run: RunFiles, *, prefix: str | None = None) -> Head:
                 times += part.times() or ()
                 strange.update(dict.fromkeys(part.strange() if prefix is None else ()))
                 prints.append(part.fingerprint())
-        except PermanentError as error:
+        except (PermanentError, *UNREADABLE) as error:
+            told = str(error if isinstance(error, PermanentError) else damaged(path, error))
             if number in run.parts:
-                problems.append(str(error))
-            prints.append(str(error))
+                problems.append(told)
+            prints.append(told)
         else:
             readable.append(path)
     project, native = identity or (run.project_label, run.label)

@@ -28,6 +28,7 @@ from .heads import Head, opened, read_head
 from .layout import RunFiles, scan
 from .own import OwnExportRun, is_own
 from .series import Findings, Mend, Names, Series
+from .table import UNREADABLE
 
 _REMEMBERED = 32
 """Runs whose files are remembered between `read` and `fetch`, and whose notices are until they are asked for."""
@@ -128,7 +129,7 @@ class ExportSource(Source):
         """Return a run that multitrack wrote as it was recorded; None where its records cannot be read."""
         try:
             return None if head.problems else self._own(read_head(head.files)).ref()
-        except (PermanentError, RecordError):  # told when the run is read
+        except (PermanentError, RecordError, *UNREADABLE):  # told when the run is read
             return None
 
     def _parent(self, attributes: Attributes) -> str | None:
@@ -169,6 +170,12 @@ class ExportSource(Source):
         Raises:
             PermanentError: the run is damaged, or gone.
         """
+        try:
+            yield from self._read(run)
+        except (RecordError, *UNREADABLE) as error:
+            raise PermanentError(f"the export of {run.native_id!r} cannot be read: {' '.join(str(error).split())[:200]}") from None
+
+    def _read(self, run: RunRef) -> Iterator[Record]:
         head = self._whole(run)
         attributes = head.attributes
         if is_own(head):

@@ -56,6 +56,9 @@ VALUES = {
 }
 """Where the values of each type stand."""
 
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
+"""What Arrow raises over files that are damaged: texts that are no UTF-8, columns that are not there, times beyond all years."""
+
 
 class Part:
     """One parquet file of a run.
@@ -71,7 +74,7 @@ class Part:
             _check(path, self._file.schema_arrow)
             metadata = self._file.metadata
             self._places = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from None
 
     def __enter__(self) -> Part:
@@ -139,7 +142,7 @@ class Part:
                 table = table if pc.all(chosen).as_py() else table.filter(chosen)
                 if table.num_rows:
                     yield table
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise damaged(self.path, error) from None
 
     def strange(self) -> set[tuple[str, str]]:
@@ -151,7 +154,7 @@ class Part:
             for batch in self._file.iter_batches(BATCH, row_groups=mixed, columns=["attribute_path", "attribute_type"]) if mixed else ():
                 rows = batch.filter(pc.invert(pc.is_in(batch.column("attribute_type"), value_set=known)))
                 found.update(zip(rows.column("attribute_path").to_pylist(), rows.column("attribute_type").to_pylist(), strict=True))
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise damaged(self.path, error) from None
         return {(str(path), str(kind)) for path, kind in found}
 

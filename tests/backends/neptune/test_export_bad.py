@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +75,27 @@ def test_a_hole_in_the_middle_of_a_file(good: Export, read: Read) -> None:
     path.write_bytes(content)
 
     assert "_part_0.parquet cannot be read: " in refused(read(), "BAD")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bytes_that_flipped(good: Export, read: Read, seed: int) -> None:
+    """Whatever it does to a file, the others are read, and its own run is either read or refused in one line."""
+    rng = random.Random(seed)
+    series = [point("loss", step, T, float(step)) for step in range(300)]
+    console = [point("monitoring/0a1b2c3d/stdout", step, T, "hi\n", "string_series") for step in range(50)]
+    (path,) = good.run("BAD", [[*sys_2x("BAD"), scalar("set", ["x", "y"])], series, console])
+    content = path.read_bytes()
+    for _ in range(40):
+        flipped = bytearray(content)
+        for _ in range(rng.choice((1, 2, 8, 50))):
+            flipped[rng.randrange(len(flipped))] = rng.randrange(256)
+        path.write_bytes(flipped)
+        reading = read(source_tz="Europe/Warsaw")
+        refs = reading.refs(deleted=True)
+        assert len(refs.pop("GOOD").tags) > 0
+        for run in refs:
+            with contextlib.suppress(PermanentError):
+                reading.records(run)
 
 
 def test_a_run_of_which_nothing_can_be_read_is_named_after_its_files(good: Export, read: Read) -> None:

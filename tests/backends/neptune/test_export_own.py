@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from multitrack.backend import RunFilter
-from multitrack.errors import RecordError
+from multitrack.errors import PermanentError
 from multitrack.journal import RunFolder
 from multitrack.records import CodeVersion, Histogram, Hyperparameters, LogLines, Points, Record, Summary
 from multitrack.testing.scene import START, Scene
@@ -97,5 +97,5 @@ def test_records_that_are_damaged_do_not_hide_the_others(scene: Scene, tmp_path:
     refs = {ref.native_id: ref for ref in source.runs(RunFilter())}
     assert set(refs) == {"VIS-1", "GOOD"}
     assert Counter(record.kind for record in source.read(refs["GOOD"])) == {"run_started": 1, "run_finished": 1}
-    with pytest.raises(RecordError):
+    with pytest.raises(PermanentError):
         list(source.read(refs["VIS-1"]))
