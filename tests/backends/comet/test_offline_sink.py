@@ -306,6 +306,19 @@ def test_comets_own_upload_takes_an_archive_with_everything(scene: Scene, comet:
 
 
 @pytest.mark.slow
+def test_an_uploaded_archive_reads_at_the_service_as_if_it_was_delivered_there(
+    scene: Scene, comet: CometDouble, backend: CometBackend, place: Path
+) -> None:
+    run = rich(scene)
+    assert scene.deliver(run)
+    upload(comet, place / f"{run.id}.zip", COMET_OFFLINE_SAMPLING_SIZE="1000000")
+    scene.backend = backend
+    found = scene.verify(run)
+    assert not found.differences, "\n".join(map(str, found.differences))
+    assert (found.verdict, found.attached, found.complete) == ("identical but for declared losses", "exact", True)
+
+
+@pytest.mark.slow
 def test_of_a_long_series_the_upload_sends_a_sample_unless_it_is_told_otherwise(scene: Scene, comet: CometDouble, place: Path) -> None:
     """`comet upload` keeps first, last, least and greatest: all points travel in the attached records, and the loss is declared."""
     run = rich(scene)
