@@ -231,9 +231,9 @@ class WandbSource(Source):
                 return
         raise PermanentError(f"W&B has no file {artifact.name!r} of run {run.native_id}")
 
-    def notices(self, run: RunRef | None = None) -> Sequence[str]:
+    def problems(self, run: RunRef) -> Sequence[str]:
         """Return what of the run could not be read."""
-        return [] if run is None else self._problems.get(run.id, [])
+        return self._problems.get(run.id, [])
 
     def _list(self, run: RunRef) -> _Contents:
         at = self._address(run)

@@ -141,7 +141,7 @@ def test_a_run_of_the_sdk(double: WandbDouble, open_source: Open, tmp_path: Path
     assert contents["notes.txt"] == b"some notes"
     assert contents["net/weights/model.bin"] == b"\1" * 100
     assert contents["net:v0/weights/model.bin"] == b"\0" * 100
-    assert source.notices(ref) == []
+    assert source.problems(ref) == []
     another = open_source("team/")
     another.fetch(ref, artifacts["net:v0/weights/model.bin"], tmp_path / "content")  # without having read the run
     assert (tmp_path / "content").read_bytes() == b"\0" * 100
@@ -259,7 +259,7 @@ def test_values_of_every_kind(double: WandbDouble, open_source: Open) -> None:
     records = list(source.read(ref))
 
     assert list(map(repr, (value for _, value in series(records, "m")))) == [repr(value) for value in values if value is not None]
-    assert source.notices(ref) == ["1 values that are no points: null, or empty"]
+    assert source.problems(ref) == ["1 values that are no points: null, or empty"]
 
 
 def test_walking_asks_again_where_a_page_was_cut() -> None:
@@ -286,7 +286,7 @@ def test_system_metrics_are_not_sampled(double: WandbDouble, open_source: Open) 
     (points,) = of(list(source.read(ref)), Points)
 
     assert (points.name, points.source, len(points.times)) == ("system/cpu", "system", 2000)
-    assert source.notices(ref) == []
+    assert source.problems(ref) == []
 
 
 def test_system_metrics_that_the_service_thins_out_are_told(double: WandbDouble, open_source: Open) -> None:
@@ -296,7 +296,7 @@ def test_system_metrics_that_the_service_thins_out_are_told(double: WandbDouble,
     source = open_source()
     ref = only(source)
     list(source.read(ref))
-    assert source.notices(ref) == ["W&B gave 500 of 2,000 rows of system metrics; it has no way to ask for all"]
+    assert source.problems(ref) == ["W&B gave 500 of 2,000 rows of system metrics; it has no way to ask for all"]
 
 
 def test_a_long_console(double: WandbDouble, open_source: Open) -> None:
@@ -326,7 +326,7 @@ def test_the_console_of_an_old_server(double: WandbDouble, open_source: Open, mo
     ref = only(source)
     (lines,) = of(list(source.read(ref)), LogLines)
     assert lines.lines == ["first", "second"]
-    assert source.notices(ref) == ["this W&B server gives the console without times"]
+    assert source.problems(ref) == ["this W&B server gives the console without times"]
 
 
 # -- listings -------------------------------------------------------------------------------------------------------------------
