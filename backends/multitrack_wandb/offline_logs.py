@@ -74,8 +74,8 @@ class Story:
     damages: list[Damage] = field(default_factory=list)
     strange: int = 0
     """Records that are none of W&B's."""
-    version_read: str = ""
-    """`version` at the time of reading."""
+    version: str = ""
+    """A text that changes whenever the log does."""
     settled: int = 0
     """The offset behind the last record that says how far a delivery of ours has come; 0: there is none."""
     counts: Counts = field(default_factory=Counts)
@@ -86,11 +86,9 @@ class Story:
         """When the run started."""
         return self.run.start_time.ToMicroseconds() if self.run.HasField("start_time") else None
 
-    @property
-    def version(self) -> str:
-        """A text that changes whenever the log does."""
-        about = self.path.stat()
-        return f"{about.st_size}-{about.st_mtime_ns}"
+    def has_changed(self) -> bool:
+        """Return whether the log is another one by now, or gone."""
+        return self.version != _version_of(self.path)
 
     def native(self) -> NativeRun:
         """Return the run in W&B's words. One without an exit was killed: nobody is there to say that it goes on."""
@@ -115,7 +113,7 @@ class Story:
             commit=run.git.commit or None,
             remote=run.git.remote_url or None,
             metadata=metadata,
-            version=self.version_read,
+            version=self.version,
         )
 
     def _state(self) -> str:
@@ -137,9 +135,7 @@ def read_story(path: Path, until: int | None = None) -> Story:
         PermanentError: it is no transaction log, or holds no run.
         TransientError: the disk refuses.
     """
-    story = Story(path)
-    if path.exists():
-        story.version_read = story.version
+    story = Story(path, version=_version_of(path))
     last_point, lines = b"", [0, 0, 0]
     with _opened(path) as file:
         for end, one in read_placed(file):
@@ -158,6 +154,14 @@ def read_story(path: Path, until: int | None = None) -> Story:
         raise PermanentError(f"{path} holds no run that can be read{_because(story.damages)}")
     story.last = _time_of(last_point)
     return story
+
+
+def _version_of(path: Path) -> str:
+    try:
+        about = path.stat()
+    except OSError:  # whoever opens it tells
+        return ""
+    return f"{about.st_size}-{about.st_mtime_ns}"
 
 
 def read_records(path: Path) -> Iterator[pb.Record]:

@@ -34,6 +34,8 @@ class OfflineSource(Source):
         check_version()
         self._place = place
         self._stories: dict[Path, Story] = {}
+        self._known: dict[tuple[str, str], tuple[NativeRun, list[Story]]] = {}
+        """Runs by native id and project, as they were listed last."""
         self._dropped: dict[str, int] = {}
         self._unreadable: dict[Path, str] = {}
 
@@ -62,13 +64,15 @@ class OfflineSource(Source):
         together: dict[tuple[str, str, str], list[Story]] = {}
         for story in sorted(stories, key=lambda story: (story.started or 0, story.path)):
             together.setdefault((story.run.entity, story.run.project, story.run.run_id), []).append(story)
-        return [(_merged(group), group) for group in together.values()]
+        found = [(_merged(group), group) for group in together.values()]
+        self._known = {(native.id, decode.project_of(native)): (native, group) for native, group in found}
+        return found
 
     def _story(self, path: Path) -> Story | None:
         """Return what a log says, read again only where it has changed."""
         known = self._stories.get(path)
         try:
-            if known is None or known.version_read != known.version:
+            if known is None or known.has_changed():
                 known = self._stories[path] = read_story(path)
             self._unreadable.pop(path, None)
             return known
@@ -160,9 +164,13 @@ class OfflineSource(Source):
         raise PermanentError(f"its content is not at {candidates[-1]}")
 
     def _find(self, run: RunRef) -> tuple[NativeRun, list[Story]]:
-        for native, stories in self._all():
-            if native.id == run.native_id and decode.project_of(native) == run.project:
-                return native, stories
+        key = (run.native_id, run.project)
+        known = self._known.get(key)
+        if known is None or any(story.has_changed() for story in known[1]):
+            self._all()
+            known = self._known.get(key)
+        if known is not None:
+            return known
         reason = next((reason for path, reason in self._unreadable.items() if run.native_id.endswith(f"@{path.name}")), None)
         raise PermanentError(reason or f"run {run.native_id} is no longer below {self._place}")
 
