@@ -82,13 +82,15 @@ class Attributes:
     @property
     def ended(self) -> Microseconds:
         """When the run was last heard of; Neptune keeps no end."""
+        found = (self.heard, self.get("sys/modification_time", "datetime"), self.last)
+        return max(self.started, next((time for time in found if time is not None), self.started))
+
+    @property
+    def heard(self) -> Microseconds | None:
+        """The later of the last sign of life and the end of the time that the run took; None where neither was exported."""
         created, seconds = self.get("sys/creation_time", "datetime"), self.get("sys/running_time", "float", "int")
         ran = None if created is None or seconds is None else created + round(seconds * 1_000_000)
-        heard = [time for time in (ran, self.get("sys/ping_time", "datetime")) if time is not None]
-        if not heard:
-            heard = [time for time in (self.get("sys/modification_time", "datetime"), self.last) if time is not None][:1]
-        last: Microseconds = max([self.started, *heard])
-        return last
+        return max((time for time in (ran, self.get("sys/ping_time", "datetime")) if time is not None), default=None)
 
     @property
     def status(self) -> RunStatus:

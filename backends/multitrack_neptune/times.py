@@ -37,21 +37,19 @@ def mender(zone: str) -> Callable[[Sequence[Microseconds]], list[Microseconds]]:
     return mend
 
 
-def find_shift(created: Microseconds, ended: Microseconds | None, first: Microseconds, last: Microseconds) -> int | None:
-    """Return by how many quarter hours a run's points seem to be shifted; None if there is no sign of it.
+def find_shift(created: Microseconds, first: Microseconds) -> int | None:
+    """Return by how many quarter hours a run's first point seems to be shifted; None if there is no sign of it.
 
-    Args:
-        created: when the run was created.
-        ended: when it was last heard of, if that is known.
-        first, last: its points' times.
+    An hour at least: no place is nearer to UTC than that and not on it.
     """
     quarters = (first - created + _EARLY) // QUARTER
     rest = first - created - quarters * QUARTER
-    if quarters == 0 or not -_EARLY <= rest <= _LATE:
-        return None
-    if quarters > 0 and ended is not None and last <= ended + _LATE:
-        return None  # a run that waited before its first point, and was over after its last
-    return quarters
+    return quarters if abs(quarters) >= 4 and rest <= _LATE else None
+
+
+def may_be_right(quarters: int, last: Microseconds, heard: Microseconds | None) -> bool:
+    """Return whether a run may have waited for its first point: that comes late, and the last one before the run was last heard of."""
+    return quarters > 0 and heard is not None and last <= heard + _LATE
 
 
 def describe_shift(quarters: int) -> str:

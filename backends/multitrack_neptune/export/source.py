@@ -21,7 +21,7 @@ from ..attributes import Attributes
 from ..code import code_version, text_files
 from ..requirements import environment
 from ..settings import NeptuneSettings
-from ..times import describe_shift, find_shift, mender
+from ..times import describe_shift, find_shift, may_be_right, mender
 from .attachments import Attachments, Content
 from .failures import Failures, find
 from .heads import Head, opened, read_head
@@ -289,12 +289,16 @@ class ExportSource(Source):
         span = findings.spans.get(True) or findings.spans.get(False)
         if created is None or span is None or attributes.client != "1.x":
             return None
-        quarters = find_shift(created, attributes.ended, *span)
+        first, last = span
+        quarters = find_shift(created, first)
         if quarters is None:
             return None
+        begin = f"its points begin {describe_shift(quarters)} hours from its creation"
+        if may_be_right(quarters, last, attributes.heard):
+            return f"{begin}: if that is not so, name the time zone of the machine that neptune-exporter ran on with --source-tz"
         return (
-            f"its points begin {describe_shift(quarters)} hours from its creation: neptune-exporter wrote the local time of the machine "
-            "that it ran on; name that machine's time zone with --source-tz, such as --source-tz Europe/Warsaw"
+            f"{begin}: neptune-exporter wrote the local time of the machine that it ran on; name that machine's time zone with "
+            "--source-tz, such as --source-tz Europe/Warsaw"
         )
 
 

@@ -64,17 +64,26 @@ def test_a_shift_is_noticed(export: Export, read: Read, zone: str, offset: str) 
     assert not read(source_tz=zone).notices("R-1")
 
 
-@pytest.mark.parametrize("first", [timedelta(seconds=3), timedelta(minutes=7), timedelta(hours=3, minutes=5)])
+@pytest.mark.parametrize("first", [timedelta(seconds=3), timedelta(minutes=7), timedelta(minutes=15), timedelta(hours=3, minutes=5)])
 def test_points_that_come_when_they_may_are_no_shift(export: Export, read: Read, first: timedelta) -> None:
     export.run("R-1", [sys_2x("R-1", running_time=5 * 3600.0), [point("loss", 0, CREATED + first, 1.0)]])
 
     assert not read().notices("R-1")
 
 
-def test_a_run_that_waits_for_an_hour_is_no_shift(export: Export, read: Read) -> None:
+def test_a_run_that_may_have_waited_for_an_hour(export: Export, read: Read) -> None:
     export.run("R-1", [sys_2x("R-1", running_time=2 * 3600.0), [point("loss", 0, CREATED + timedelta(hours=1), 1.0)]])
 
-    assert not read().notices("R-1")
+    (notice,) = read().notices("R-1")
+    assert "begin +01:00 hours from its creation: if that is not so" in notice
+
+
+def test_a_shift_is_noticed_where_nothing_tells_of_the_end(export: Export, read: Read) -> None:
+    rows = [row for row in sys_2x("R-1") if row["attribute_path"] != "sys/running_time"]
+    export.run("R-1", [rows, [point("loss", 0, CREATED + timedelta(hours=2), 1.0)]])
+
+    (notice,) = read().notices("R-1")
+    assert "+02:00" in notice
 
 
 # -- 2: the step of a file in a series of 2.x is its position
