@@ -42,9 +42,9 @@ LEADERBOARD = {
     "executeOperations": ("post", ["experimentId"], [], "operations", "Errors"),
     "ping": ("post", ["experimentId"], [], None, None),
     "fileAtomUpload": ("post", ["experimentIdentifier", "attribute", "ext"], [], None, None),
-    "fileAtomMultipartUploadStart": ("post", ["experimentIdentifier", "attribute", "ext", "totalLength"], [], None, None),
+    "fileAtomMultipartUploadStart": ("post", ["experimentIdentifier", "attribute", "ext", "totalLength"], [], None, "Upload"),
     "fileAtomMultipartUploadPart": ("post", ["experimentIdentifier", "attribute", "uploadId", "uploadPartIdx"], [], None, None),
-    "fileAtomMultipartUploadFinish": ("post", ["experimentIdentifier", "attribute", "uploadId"], [], None, None),
+    "fileAtomMultipartUploadFinish": ("post", ["experimentIdentifier", "attribute", "uploadId"], [], None, "Upload"),
     "searchLeaderboardEntries": ("post", ["projectIdentifier", "type"], [], "params", None),
     "searchLeaderboardAttributes": ("post", ["projectIdentifier", "search", "type"], [], "params", None),
     "getFloatSeriesValues": ("get", SERIES, [], None, "FloatValues"),
@@ -62,6 +62,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "Workspace": {"id": "string", "name": "string"},
     "Experiment": dict.fromkeys(("id", "type", "shortId", "organizationName", "projectName"), "string") | {"trashed": "boolean"},
     "Error": {"errorDescription": "string"},
+    "Upload": {"uploadId": "string", "errors": ["Error"]},
     "Attributes": {"attributes": ["Attribute"]},
     "Attribute": {"name": "string", "type": "string"}
     | {f"{kind}Properties": f"{kind}Value" for kind in (*VALUE_TYPES, "stringSet", "floatSeries", "stringSeries", "file")},
@@ -204,6 +205,7 @@ class NeptuneDouble:
         self.projects = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in projects}
         self.runs: dict[str, Run] = {}
         self.requests: list[str] = []
+        self.uploads: dict[str, tuple[dict[str, str], list[bytes]]] = {}
         self.fail: Any = lambda _name: None
         self._mutex = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"double": self}))
@@ -320,6 +322,25 @@ class NeptuneDouble:
             return {"errors": [{"errorDescription": str(error)}]}
         run.attributes[path] = ("file", (query.get("ext", ""), body))
         return {"errors": []}
+
+    def _fileAtomMultipartUploadStart(self, query: dict[str, str], _body: bytes) -> Any:
+        upload = str(uuid.uuid4())
+        self.uploads[upload] = (query, [])
+        return {"uploadId": upload, "errors": []}
+
+    def _fileAtomMultipartUploadPart(self, query: dict[str, str], body: bytes) -> Any:
+        parts = self.uploads[query["uploadId"]][1]
+        if int(query["uploadPartIdx"]) != len(parts):
+            raise RefusedError(400, "a part out of its turn")
+        parts.append(body)
+        return {"errors": []}
+
+    def _fileAtomMultipartUploadFinish(self, query: dict[str, str], _body: bytes) -> Any:
+        begun, parts = self.uploads.pop(query["uploadId"])
+        content = b"".join(parts)
+        if len(content) != int(begun["totalLength"]):
+            raise RefusedError(400, "Length of stream does not match given range")
+        return {"uploadId": query["uploadId"], **self._fileAtomUpload(begun, content)}
 
     # -- reading
 

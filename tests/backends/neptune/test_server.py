@@ -102,6 +102,32 @@ def test_what_was_sent_before_the_connection_broke_is_not_sent_again(
     assert len(run.attributes["monitoring/multitrack/stdout"][1]) == 1
 
 
+def test_a_large_file_goes_up_in_parts(server: NeptuneDouble, backend: NeptuneBackend, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(os.urandom(1 << 20) * 12)
+    record = Artifact(time=START, name="model/weights.bin", sha256="0" * 64, size=12 << 20)
+    sink = backend.sink()
+    sink.open(STARTED)
+    sink.write(Batch(1, [Entry("a" * 16, seq, one) for seq, one in enumerate([STARTED, record])], lambda _: tmp_path / "weights"))
+    sink.close()
+    assert "fileAtomMultipartUploadPart" in server.requests
+    source = backend.source()
+    (run,) = source.runs(RunFilter())
+    source.fetch(run, record, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "weights").read_bytes()
+
+
+def test_a_value_that_the_server_refuses_costs_an_error_and_no_more(server: NeptuneDouble, backend: NeptuneBackend) -> None:
+    sink = backend.sink()
+    sink.open(STARTED)
+    sink.write(batch(1, [STARTED, points("loss", 0)]))
+    run = next(run for run in server.runs.values() if run.project == backend.location)
+    run.attributes["acc"] = ("string", "somebody was here")
+    with pytest.raises(PermanentError, match="neptune refuses"):
+        sink.write(batch(2, [points("acc", 0)], first=2))
+    sink.close()
+    assert state(backend).metrics["loss"].steps == [0]
+
+
 FOREIGN = """
 import datetime, neptune
 from neptune.types import File
