@@ -75,7 +75,6 @@ class Doubt:
         }
         self._begun = 0
         """Of this sink: the number of a batch that was begun, and not ended as far as is known."""
-        self._is_again = False
         self.is_anew = any(standing.anew for standing in self._at_open.values())
         """Whether batches that were sent long ago come again, until the run has been sent whole."""
         self.standings = dict(self._at_open)
@@ -85,7 +84,7 @@ class Doubt:
 
     def begin(self, number: int, lead: str) -> bool:
         """Begin a batch; return whether something of it may be there."""
-        may_be_there = self.is_anew or self._is_again or number <= self._begun or self._was_begun(number, lead)
+        may_be_there = self.is_anew or number <= self._begun or self._was_begun(number, lead)
         self._begun = max(self._begun, number)
         return may_be_there
 
@@ -97,9 +96,10 @@ class Doubt:
         return number <= standing.batches + (0 if standing.settled else 1)
 
     def find(self, number: int, lead: str) -> None:
-        """Take note that something of a batch was there: what comes next may be, too."""
-        self._is_again = True
-        self.is_anew = self.is_anew or number < self._at_open.get(lead, Standing()).batches
+        """Take note that something of a batch was there. Where it is not the last one that was sent, those after it are there, too."""
+        standing = self._at_open.get(lead)
+        is_old = not self._is_new if standing is None else number < standing.batches
+        self.is_anew = self.is_anew or is_old
 
     def end(self, number: int, *, was_in_doubt: bool) -> None:
         """End a batch, of which it has been noted that it is there."""

@@ -145,6 +145,11 @@ def test_code_machine_and_console(comet: CometDouble, backend: CometBackend) -> 
         ("oh\n", True, MS + 6000, 2),
     ]
 
+    successor = opened(backend, run)
+    successor.write(batch(2, LogLines(time=T, times=[T], lines=["three"])))
+    successor.close()
+    assert [line.offset for line in there.lines] == [0, 1, 2, 3]
+
 
 def test_of_two_files_with_one_name_the_last_is_there(comet: CometDouble, backend: CometBackend, tmp_path: Path) -> None:
     run = start()
@@ -330,39 +335,42 @@ def test_ranks_with_disks_of_their_own_do_not_hide_each_others_failures(
     run = start()
     zero, one = opened(behind, run), opened(behind, run)
     zero.write(batch(1, run, points(10, "zero"), writer="0" * 16))
-    one.write(batch(1, run, points(10, "one"), writer="1" * 16))
-    cut_off = batch(2, points(4000, "one", first=10), writer="1" * 16)
+    for number in range(1, 6):
+        one.write(batch(number, run, points(10, "one", first=number * 10), writer="1" * 16))
+    cut_off = batch(6, points(4000, "one", first=100), writer="1" * 16)
     proxy.rule(Cut(), path=METRICS, after=2, times=1)
     with pytest.raises(TransientError):
         one.write(cut_off)
-    for number in range(2, 6):
-        zero.write(batch(number, points(10, "zero", first=number * 10), writer="0" * 16))
+    zero.write(batch(2, points(10, "zero", first=10), writer="0" * 16))
     zero.close()
     one.close()
 
     successor = opened(behind, run)
     successor.write(cut_off)
     successor.close()
-    assert steps(comet, run, "one") == list(range(4010))
-    assert steps(comet, run, "zero") == [*range(10), *range(20, 60)]
+    assert steps(comet, run, "one") == [*range(10, 60), *range(100, 4100)]
+    assert steps(comet, run, "zero") == list(range(20))
 
 
-def test_batches_that_are_cut_anew_double_nothing(comet: CometDouble, backend: CometBackend) -> None:
+@pytest.mark.parametrize("order", ["abbaba", "bbbaaa"])
+def test_batches_that_are_cut_anew_double_nothing(comet: CometDouble, backend: CometBackend, order: str) -> None:
     run = start()
-    parts = [points(10, name, first=number * 10) for number in range(6) for name in ("a", "b")]
+    columns = {writer: [points(10, writer, first=number * 10) for number in range(6)] for writer in "ab"}
     sink = opened(backend, run)
     for number in range(6):
-        both = [*batch(number + 1, parts[2 * number], writer="a").entries, *batch(number + 1, parts[2 * number + 1], writer="b").entries]
-        sink.write(Batch(number + 1, both, lambda _: Path("nothing")))
+        entries = [entry for writer in "ab" for entry in batch(number + 1, columns[writer][number], writer=writer).entries]
+        sink.write(Batch(number + 1, entries, lambda _: Path("nothing")))
     sink.close()
-    for first, last in ((0, 2), (2, 6)):  # the process ends in between
+    share = 2
+    for part in (range(2), range(2, 6)):  # the process ends in between
         sink = opened(backend, run)
-        for number, writer in list(enumerate(("a", "b", "b", "b", "a", "b"), start=1))[first:last]:
-            here = {1: [0, 2, 4, 6, 8], 2: [1], 3: [3, 5], 4: [7, 9], 5: [10], 6: [11]}[number]
-            sink.write(batch(number, *(parts[place] for place in here), writer=writer))
+        for place in part:
+            writer = order[place]
+            first = order[:place].count(writer) * share
+            sink.write(batch(place + 1, *columns[writer][first : first + share], writer=writer))
         sink.close()
-    assert steps(comet, run, "a") == list(range(60))
-    assert steps(comet, run, "b") == list(range(60))
+    for writer in "ab":
+        assert steps(comet, run, writer) == list(range(60))
 
 
 def test_console_lines_that_were_cut_off_in_the_middle_are_completed(comet: CometDouble, behind: CometBackend, proxy: FaultProxy) -> None:
