@@ -54,7 +54,7 @@ class NeptuneBackend(Backend):
         return {"export": ("pyarrow",), "folder": (), "server": ("neptune",)}[kind_of(location)]
 
     def check(self) -> str:
-        """Look at the folder; return a line like `a neptune-exporter folder: 312 runs of 2 projects`."""
+        """Look at the folder, or ask the server; return a line like `a neptune-exporter folder: 312 runs of 2 projects`."""
         if kind_of(self.location) == "folder":
             if not Path(self.location or ".").exists():
                 return f"no folder at {self.location} yet; the first run makes it"

@@ -10,11 +10,13 @@ numbers that are missing at the beginning.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from multitrack.errors import PermanentError
@@ -66,6 +68,8 @@ class ScaleFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._copy: TemporaryDirectory[str] | None = None
+        self._place = self._where_to_read()
         with self._rows("SELECT version, project, run_id FROM metadata ORDER BY id LIMIT 1") as rows:
             found = next(rows, None)
         if found is None:
@@ -74,10 +78,27 @@ class ScaleFile:
         if self._version not in VERSIONS:
             raise PermanentError(f"{path}: written in version {self._version!r} of the format, and {', '.join(VERSIONS)} are known")
 
+    def _where_to_read(self) -> Path:
+        """Return the database, or a copy of it with its write-ahead log.
+
+        To read that log, sqlite wants to write beside it, which is not for us to do, nor possible on a disk that is read-only.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            if not log.exists() or log.stat().st_size == 0:
+                return self.path
+            self._copy = TemporaryDirectory(prefix="multitrack-neptune-")
+            for file in (self.path, log):
+                shutil.copyfile(file, Path(self._copy.name) / file.name)
+        except OSError as error:
+            raise PermanentError(f"{self.path} cannot be read: {error.strerror or error}") from None
+        return Path(self._copy.name) / self.path.name
+
     @contextmanager
     def _rows(self, query: str) -> Iterator[Iterator[tuple[object, ...]]]:
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as connection:
+            how = "immutable=1" if self._copy is None else "mode=rw"
+            with closing(sqlite3.connect(f"file:{quote(str(self._place))}?{how}", uri=True)) as connection:
                 yield iter(connection.execute(query))
         except sqlite3.Error as error:
             raise PermanentError(f"{self.path} cannot be read: {error}") from error

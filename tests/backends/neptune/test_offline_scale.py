@@ -125,7 +125,15 @@ def test_what_was_killed_is_in_the_log_beside_the_database(folder: Path, tmp_pat
         )
         database.commit()
         shutil.copytree(folder, tmp_path / "killed")
+    before = sorted((tmp_path / "killed").rglob("*"))
     assert len(states(tmp_path / "killed")["child"].metrics["metrics/loss"]) == 5
+    assert sorted((tmp_path / "killed").rglob("*")) == before
+
+
+def test_reading_leaves_nothing_in_the_folder(folder: Path) -> None:
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert states(folder)
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
 # -- the wire
