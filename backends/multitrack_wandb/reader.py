@@ -1,19 +1,35 @@
-"""What a source asks the service, page by page. Retries, and the service's limits (429, `RateLimit-*`), are wandb-core's business."""
+"""What a source asks the service, page by page, within the service's limits.
+
+wandb-core tries a request again, after as long as `Retry-After` says, or after a few seconds. `RateLimit-*` headers it heeds for uploads
+only, and does not pass on; so where it gives up because of HTTP 429, the source waits for the service's next period.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from multitrack.errors import PermanentError
+from multitrack.errors import PermanentError, TransientError
 
 from .client import Client
 from .nodes import RUN_FIELDS
 
+if TYPE_CHECKING:
+    from wandb.proto.wandb_api_pb2 import ApiRequest, ApiResponse
+
+Answer = TypeVar("Answer")
+_log = logging.getLogger(__name__)
+
+LIMIT_PAUSES = (10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
+"""Seconds to wait, one after the other, while the service says that it was asked too often."""
+_LIMITED = re.compile(r"\b429\b|[Tt]oo [Mm]any [Rr]equests|rate limit")
 RUN_PAGE = 50
 """Runs to a page, as wandb's own SDK has it: each comes with its whole config and summary."""
 FILE_PAGE = 500
@@ -104,6 +120,27 @@ class Reader:
         self.client = client
         self._run_page = run_page
 
+    def ask(self, query: str, **variables: Any) -> Any:
+        """Return the data of a GraphQL answer."""
+        return self._within_limits(lambda: self.client.ask(query, **variables))
+
+    def request(self, request: ApiRequest) -> ApiResponse:
+        """Return wandb-core's answer to what is no single GraphQL question."""
+        return self._within_limits(lambda: self.client.request(request))
+
+    def _within_limits(self, act: Callable[[], Answer]) -> Answer:
+        for pause in LIMIT_PAUSES:
+            try:
+                return act()
+            except TransientError as error:
+                if not _LIMITED.search(str(error)):
+                    raise
+                _log.warning("wandb: the service was asked too often; going on in %.0f s", pause)
+                time.sleep(pause)
+        return act()
+
+    # -- what there is -----------------------------------------------------------------------------------------------------------
+
     def projects(self) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Yield the entity's projects, each with one of its runs, `name` and `config` of it; None where it has none."""
         for node in self._pages(_PROJECTS, ("models",), entity=self.client.entity):
@@ -120,7 +157,7 @@ class Reader:
     def has_project(self, project: str) -> bool:
         """Return whether the entity has the project."""
         asked = "query MultitrackProject($entity: String!, $project: String!) { project(name: $project, entityName: $entity) { id } }"
-        return self.client.ask(asked, entity=self.client.entity, project=project)["project"] is not None
+        return self.ask(asked, entity=self.client.entity, project=project)["project"] is not None
 
     def run(self, place: Address) -> Mapping[str, Any]:
         """Return a run, with the keys of its history.
@@ -151,7 +188,7 @@ class Reader:
 
     def manifest(self, artifact: str) -> Mapping[str, Mapping[str, Any]]:
         """Return what an artifact version is made of: path to its entry."""
-        found = self.client.ask(_MANIFEST, artifact=artifact)["artifact"]
+        found = self.ask(_MANIFEST, artifact=artifact)["artifact"]
         manifest = (found or {}).get("currentManifest")
         return {} if manifest is None else json.loads(self.content(manifest["file"]["directUrl"])).get("contents", {})
 
@@ -173,7 +210,7 @@ class Reader:
             asked = ReadRunConsoleLogsRequest(
                 entity=place.entity, project=place.project, run_id=place.run, first=LINE_PAGE, **({} if after is None else {"after": after})
             )
-            page = self.client.request(ApiRequest(read_run_console_logs_request=asked)).read_run_console_logs_response
+            page = self.request(ApiRequest(read_run_console_logs_request=asked)).read_run_console_logs_response
             yield from page.lines
             if not page.has_next_page:
                 return
@@ -183,7 +220,7 @@ class Reader:
         """Write what is at an address of the service's storage to a file."""
         from wandb.proto.wandb_api_pb2 import ApiRequest, DownloadFileRequest
 
-        self.client.request(ApiRequest(download_file_request=DownloadFileRequest(path=str(to.absolute()), url=url)))
+        self.request(ApiRequest(download_file_request=DownloadFileRequest(path=str(to.absolute()), url=url)))
 
     def content(self, url: str) -> bytes:
         """Return what is at an address of the service's storage."""
@@ -195,7 +232,7 @@ class Reader:
     # -- pages -----------------------------------------------------------------------------------------------------------------
 
     def _of_run(self, query: str, place: Address, **variables: Any) -> Mapping[str, Any]:
-        found: Mapping[str, Any] | None = (self.client.ask(query, **_variables(place), **variables)["project"] or {}).get("run")
+        found: Mapping[str, Any] | None = (self.ask(query, **_variables(place), **variables)["project"] or {}).get("run")
         if found is None:
             raise PermanentError(f"run {place.run} is no longer in W&B's project {place.entity}/{place.project}")
         return found
@@ -204,7 +241,7 @@ class Reader:
         """Yield the nodes of a connection, all its pages."""
         after: str | None = None
         while True:
-            page: Any = self.client.ask(query, **variables, after=after)
+            page: Any = self.ask(query, **variables, after=after)
             for key in path:
                 page = (page or {}).get(key)
             if page is None:

@@ -95,7 +95,7 @@ class Scanner:
     # -- by ranges of steps --------------------------------------------------------------------------------------------------------
 
     def _ask(self, run: Address, start: int, stop: int) -> list[Row]:
-        answer = self._reader.client.ask(
+        answer = self._reader.ask(
             _HISTORY, entity=run.entity, project=run.project, run=run.run, **{"from": start, "to": stop, "rows": self._page}
         )
         found = (answer["project"] or {}).get("run")
@@ -109,7 +109,7 @@ class Scanner:
         if self._exports is False:
             return False
         try:
-            answer = self._reader.client.ask(_EXPORTS, entity=run.entity, project=run.project, run=run.run)
+            answer = self._reader.ask(_EXPORTS, entity=run.entity, project=run.project, run=run.run)
         except PermanentError as error:
             if "parquetHistory" not in str(error):
                 raise
@@ -125,7 +125,7 @@ class Scanner:
         from wandb.proto import wandb_api_pb2 as pb
 
         def request(**asked: Any) -> Any:
-            answer = self._reader.client.request(pb.ApiRequest(read_run_history_request=pb.ReadRunHistoryRequest(**asked)))
+            answer = self._reader.request(pb.ApiRequest(read_run_history_request=pb.ReadRunHistoryRequest(**asked)))
             return answer.read_run_history_response
 
         # Never from wandb's cache: its files have numbers for names, and which is which changes from one answer to the next.

@@ -31,7 +31,7 @@ from multitrack.records import (
     RunUpdated,
     Summary,
 )
-from multitrack_wandb import WandbSettings
+from multitrack_wandb import WandbSettings, reader
 from multitrack_wandb.scan import SMALL_PAGE, walk
 from multitrack_wandb.source import WandbSource
 from services.wandb_double import reads
@@ -222,16 +222,19 @@ def test_a_short_history_that_is_exported(double: WandbDouble, open_source: Open
     assert len(series(list(source.read(only(source))))) == 100
 
 
-def test_exports_leave_nothing_behind(double: WandbDouble, open_source: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_leave_nothing_behind(double: WandbDouble, open_source: Open) -> None:
     from multitrack_wandb import scan
 
     folder = scan._cache_folder()
-    before = set(folder.glob("*")) if folder.is_dir() else set()
+    folder.mkdir(parents=True, exist_ok=True)
+    of_others = folder / "team_vision_other_0.runhistory.parquet"
+    of_others.touch()
     run = put(double, "abcd1234", rows=100)
     reads.export(double, run, 100)
     source = open_source()
     list(source.read(only(source)))
-    assert set(folder.glob("*")) == before
+    assert set(folder.glob("*.parquet")) == {of_others}
+    of_others.unlink()
 
 
 def test_a_server_that_knows_no_exports(double: WandbDouble, open_source: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,6 +415,18 @@ def test_a_limit_is_waited_out(double: WandbDouble, open_source: Open) -> None:
     put(double, "abcd1234", rows=3)
     with double.fault("MultitrackRuns", 429, times=1, headers={"Retry-After": "1"}):
         assert only(open_source()).native_id == "abcd1234"
+
+
+def test_a_limit_without_a_time_is_waited_out(double: WandbDouble, open_source: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb-core gives up; the source does not."""
+    monkeypatch.setattr(reader, "LIMIT_PAUSES", (0.1, 0.1))
+    put(double, "abcd1234", rows=3)
+    source = open_source(retries=1)
+    with double.fault("MultitrackHistory", 429, times=4):
+        assert len(series(list(source.read(only(source))))) == 3
+    assert double.requests["MultitrackHistory"] == 5
+    with double.fault("MultitrackHistory", 429), pytest.raises(TransientError, match="429"):
+        list(source.read(only(source)))
 
 
 def test_an_outage_is_told(double: WandbDouble, open_source: Open) -> None:
