@@ -65,7 +65,7 @@ def check_command(words: list[str]) -> None:
         assert arguments[0] == "install"
         assert_installable(arguments[1])
     else:
-        assert program in ("sqlite3", "jq") or words[:2] == ["comet", "upload"], words
+        assert program in ("sqlite3", "jq") or words[:2] in (["comet", "upload"], ["neptune", "sync"], ["wandb", "sync"]), words
 
 
 @cache
