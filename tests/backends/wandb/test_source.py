@@ -38,6 +38,8 @@ from services.wandb_double import reads
 from services.wandb_double.server import WandbDouble
 from services.wandb_double.state import CONSOLE, EVENTS, HISTORY, Run
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = Path(__file__).parents[2] / "support" / "foreign_wandb.py"
 Open = Callable[..., WandbSource]
 RecordType = TypeVar("RecordType", bound=Record)
@@ -90,7 +92,6 @@ def series(records: list[Record], name: str = "loss") -> list[tuple[Any, Any]]:
 # -- a run of W&B's own SDK -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_run_of_the_sdk(double: WandbDouble, open_source: Open, tmp_path: Path) -> None:
     environment = {"WANDB_BASE_URL": double.url, "WANDB_API_KEY": double.key, "HOME": str(tmp_path), "WANDB_ERROR_REPORTING": "false"}
     done = subprocess.run(

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from .resolvers import RESOLVERS, connection, resolves
@@ -79,6 +80,7 @@ def _compare(value: Any, operator: str, wanted: Any) -> bool:
 # -- histories --------------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(200_000)
 def _step(line: str) -> int:
     return int(json.loads(line)["_step"])
 
