@@ -171,6 +171,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    """An answer goes out in one piece: head and body in two would wait for each other's acknowledgement, 40 ms each time."""
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
