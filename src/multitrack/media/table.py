@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import orjson
 
 from ..errors import RecordError
+from ..params import to_params
 from ..records import from_wire, to_wire
 from ..records.media_names import MediaKind
-from ..params import to_params
 from .media import Media, comes_from
 
 if TYPE_CHECKING:
