@@ -181,19 +181,23 @@ def test_what_people_change_at_wandb_comes_back(double: WandbDouble, tmp_path: P
 # -- interruptions --------------------------------------------------------------------------------------------------------------
 
 
-def run_with_kills(command: list[str], kills: int, dice: random.Random) -> int:
-    """Run a program, kill it `kills` times after a while, and run it to its end; return how often it was killed."""
-    killed = 0
-    while True:
+def run_with_kills(double: WandbDouble, command: list[str], kills: int, dice: random.Random) -> None:
+    """Run a program, kill it `kills` times at some request of its, and run it to its end."""
+    for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            output, _ = process.communicate(timeout=1.5 + dice.random() * 2 if killed < kills else 240)
-            assert process.returncode == 0, output
-            return killed
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            killed += 1
+        left = [dice.randrange(5, 60)]
+
+        def count(_: str, process: subprocess.Popen[str] = process, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                process.send_signal(signal.SIGKILL)
+
+        double.on_request = count
+        output, _errors = process.communicate(timeout=120)
+        double.on_request = lambda _: None
+        assert process.returncode == -signal.SIGKILL, output
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def record_many(folder: str, count: int, rows: int) -> str:
@@ -215,13 +219,13 @@ def test_killed_at_random_and_run_again_every_row_is_there_once(double: WandbDou
     def migrate(source: str, destination: str) -> list[str]:
         return [sys.executable, "-m", "multitrack.cli", "migrate", source, destination, "--staging", str(tmp_path / "staging")]
 
-    assert run_with_kills(migrate(here, THERE), 3, random.Random(seed)) > 0
+    run_with_kills(double, migrate(here, THERE), 4, random.Random(seed))
 
     found = list(double.state.all_runs())
     assert len(found) == 12
     assert [[row["loss"] for row in run.history if "loss" in row] for run in found] == [[1 / (step + 1) for step in range(300)]] * 12
     assert mt.verify(here, THERE).ok
-    run_with_kills(migrate(THERE, "local:./back"), 2, random.Random(seed))
+    run_with_kills(double, migrate(THERE, "local:./back"), 1, random.Random(seed))
     assert mt.verify(here, "local:./back").counts == {"identical": 12}
 
 
