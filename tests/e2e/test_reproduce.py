@@ -361,11 +361,12 @@ def small_python(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_the_environment_is_built_again(project: Path, tmp_path: Path, small_python: str, installer: str) -> None:
-    if installer == "uv" and shutil.which("uv") is None:
+    with_uv = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])
+    if installer == "uv" and shutil.which("uv", path=with_uv) is None:
         pytest.skip("uv is not installed")
     first = train(python=small_python)
     change(project)
-    where = {"PATH": os.environ["PATH"] if installer == "uv" else os.pathsep.join(without_uv(os.environ["PATH"]))}
+    where = {"PATH": with_uv if installer == "uv" else os.pathsep.join(without_uv(os.environ["PATH"]))}
 
     done = reproduce(first, "--run", "--into", str(tmp_path / "again"), "--ignore", "time/*", env=where)
 
