@@ -27,9 +27,9 @@
 | RunFinished | state and end time; status and error besides as others `multitrack.status` and `multitrack.error` |
 | an error too long for an other | its end there, all of it as asset `multitrack/texts/<n>.txt`, n by the other's name |
 
-An other cannot be taken away there, nor a tag in an archive: an other with the value `multitrack.removed` counts as none, one with `multitrack.bare` as a tag without a
-value. What starts with `multitrack` is read back only where the run has the other `multitrack.run_id`; where git metadata or the file
-name disagree with the document, somebody has changed them since, and they win.
+An other cannot be taken away there, nor a tag in an archive: an other with the value `multitrack.removed` counts as none, one with
+`multitrack.bare` as a tag without a value. What starts with `multitrack` is read back only where the run has the other
+`multitrack.run_id`; where git metadata or the file name disagree with the document, somebody has changed them since, and they win.
 """
 
 from __future__ import annotations
