@@ -19,7 +19,8 @@ from .errors import BackendError, ConfigError
 from .journal import Journal, RunFolder, write_atomically
 from .messages import say, shown
 from .records import Ending
-from .run import Run, Session
+from .run import Run
+from .run_session import Session
 from .wording import ProgressLine, duration, label, progress_line, waiting_for
 
 if TYPE_CHECKING:

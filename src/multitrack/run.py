@@ -16,7 +16,8 @@ from .journal import ChildWriter, JournalWriter, NoWriter, RunFolder, Writer, st
 from .journal.blobs import list_files, store_bytes
 from .masking import Mask
 from .media.media import Media
-from .media.points import describe, spread, to_media
+from .media.points import describe, spread
+from .media.rows import row_fields, to_row
 from .params import read_params, to_params
 from .records import (
     Artifact,
@@ -30,8 +31,9 @@ from .records import (
     RunUpdated,
     now,
 )
+from .run_session import Session
 from .run_summary import RunSummary
-from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_name, to_point, to_step, to_tags
+from .values import new_record, to_artifact_name, to_ending, to_microseconds, to_step, to_tags
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -110,15 +112,15 @@ class Run:
                 if type(name) is not str or not name or name == "$":
                     break
             else:
-                if self._writer.append_fields(_fields(time_ns() // 1000, step, values)):
+                if self._writer.append_fields(row_fields(time_ns() // 1000, step, values)):
                     return
         self._log(values, step, time)
 
     def _log(self, values: Mapping[str, Any], step: float | None, time: float | datetime | None) -> None:
         at = now() if time is None else to_microseconds(time)
         step = to_step(step)
-        plain, special = _to_values(values)
-        if not plain or (not special and self._writer.append_fields(_fields(at, step, plain))):
+        plain, special = to_row(values)
+        if not plain or (not special and self._writer.append_fields(row_fields(at, step, plain))):
             return
         for row in spread(plain):
             held = {name: kept for name, value in row.items() if (kept := self._hold(name, value, step, at)) is not None}
@@ -400,71 +402,6 @@ class Run:
         self._writer.abandon()
         if self._folder is not None and self._ended is None:
             self._writer = ChildWriter(self._folder)
-
-
-def _fields(time: int, step: float | None, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a `Metrics` record's fields in the order of its line."""
-    if step is None:
-        return {"kind": "metrics", "seq": 0, "time": time, "values": values}
-    return {"kind": "metrics", "seq": 0, "time": time, "step": step, "values": values}
-
-
-def _to_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return metrics as a record holds them, and whether the codec has to write them."""
-    try:
-        items = values.items()
-    except AttributeError:
-        raise TypeError(f"metrics are given as a mapping such as {{'loss': 0.5}}, not {values!r:.60}") from None
-    plain: dict[str, Any] = {}
-    special = False
-    for name, value in items:
-        if type(name) is not str or not name:
-            name = to_name(name)  # noqa: PLW2901
-        kind = type(value)
-        if kind is not float and kind is not int and kind is not bool and kind is not str:
-            value = _to_point(name, value)  # noqa: PLW2901
-            kind = type(value)
-        if kind is float:
-            if value - value != 0.0:  # NaN and the infinities
-                special = True
-        elif kind not in _PLAIN:
-            special = True
-        plain[name] = value
-    return plain, special or "$" in plain
-
-
-_PLAIN = frozenset({bool, int, str})
-
-
-def _to_point(name: str, value: Any) -> Any:
-    try:
-        return to_point(name, value)
-    except TypeError:
-        media = to_media(name, value)
-        if media is None:
-            raise
-        return media
-
-
-class Session:
-    """What stands around a run while it goes on: capture, couriers, the lines that people see. `multitrack.session` has the real one."""
-
-    recorder: Recorder | None = None
-    """What captures write to; the run's own, with the user's patterns of secrets."""
-
-    def before_end(self, timeout: float | None) -> None:
-        """Called before the last record is written; takes no more than `timeout` seconds."""
-
-    def after_end(self, status: Ending, *, refused: int, timeout: float | None) -> None:
-        """Called when the journal is closed."""
-
-    def url(self, target: str, wait: float) -> str | None:
-        """Return the page where a target shows the run."""
-        raise NotImplementedError
-
-    def describe(self, run: Run) -> str:
-        """Return what `print(run)` shows."""
-        raise NotImplementedError
 
 
 def _existing(path: Path, what: str, name: str) -> Path:
