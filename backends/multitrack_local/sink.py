@@ -11,7 +11,7 @@ import orjson
 from multitrack.backend import RESERVED_TAGS, TAG_COMPLETE, Batch, Conclusion, Entry, Position, Rejection, Sink
 from multitrack.errors import ConfigError, PermanentError, RecordError, TransientError
 from multitrack.journal import RunFolder, Store, WriterCopy, store_file, write_atomically
-from multitrack.records import Artifact, Record, RunStarted, replaces
+from multitrack.records import Artifact, Record, RunStarted, is_derived, replaces
 
 MARKER_FILE = "complete.json"
 """The completion marker, beside `run.json`."""
@@ -44,6 +44,7 @@ class LocalSink(Sink):
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Append what is not there yet, contents before the records that name them."""
+        self._refuse_second_telling(batch)
         with _translated():
             (self._run.path / MARKER_FILE).unlink(missing_ok=True)  # what was concluded goes on
             for entry in batch.entries:
@@ -72,6 +73,13 @@ class LocalSink(Sink):
         for copy in self._writers.values():
             copy.close()
         self._writers.clear()
+
+    def _refuse_second_telling(self, batch: Batch) -> None:
+        """A version that tells the whole run anew must not stand beside what was recorded: every point would be there twice."""
+        run = self._run.id
+        tells = any(is_derived(entry.writer, run) for entry in batch.entries)
+        if tells and any(not is_derived(path.stem, run) for path in self._run.records.glob("*.jsonl")):
+            raise PermanentError(f"run {run} is in {self._store.root} as it was recorded, and cannot be told anew there")
 
     def _drop_former_versions(self) -> None:
         """Remove what an earlier migration brought of the run, now that a later version of it is here whole."""

@@ -12,7 +12,7 @@ from ..backend import Backend, RunRef, Source
 from ..config.filters import Filters
 from ..delivery import Delivery
 from ..delivery.dispatch import Backoff
-from ..errors import AuthError, MultitrackError, TransientError
+from ..errors import AuthError, MigrationError, MultitrackError, TransientError
 from ..journal import RunFolder
 from .plan import Planned, generations
 from .report import Action, MigrationReport, Outcome
@@ -117,6 +117,11 @@ class Migration:
     def _deliver(self, item: Planned) -> Outcome:
         run = item.run
         staged, borrowed = self._bring(run)
+        if staged.retold and item.standing not in ("new", "partial"):
+            raise MigrationError(
+                "something of the run was taken away at its source since it was brought here, which cannot be told of a run that is here "
+                "already: bring it to a place where it is not, or as it was recorded, with --as-recorded"
+            )
         with Delivery(
             staged.folder, self._target, self._backend, self._filters, attach=self._attach, version=run.version, recheck=True
         ) as delivery:

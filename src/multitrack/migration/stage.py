@@ -14,6 +14,7 @@ import orjson
 
 from ..adapt import Adapter
 from ..backend import RESERVED_ARTIFACTS, RESERVED_TAGS, TAG_RUN_ID, Capabilities, Entry, RunRef, Source
+from ..edits import find_edits
 from ..errors import MigrationError, PermanentError
 from ..journal import RunFolder, Store, WriterCopy, store_file, write_atomically
 from ..recall import Recalled, recall
@@ -33,6 +34,8 @@ class Staged:
     """What the source has lost, or what of it cannot be used."""
     notices: list[str] = field(default_factory=list)
     """What the source says of the run besides."""
+    retold: bool = False
+    """Whether the run is told anew as a whole, since what was taken away from it at its source cannot be told behind what was recorded."""
 
 
 class Stage:
@@ -55,14 +58,15 @@ class Stage:
         note = folder.path / _STAGED
         with contextlib.suppress(FileNotFoundError):
             staged = orjson.loads(note.read_bytes())
-            if run.version is not None and staged["version"] == run.version:
-                return Staged(folder, staged["problems"], staged.get("notices", []))
+            if run.version is not None and staged["version"] == run.version and staged.get("as_recorded", False) is self._as_recorded:
+                return Staged(folder, staged["problems"], staged.get("notices", []), staged.get("retold", False))
         shutil.rmtree(folder.path, ignore_errors=True)
         folder.create()
         reading = _Reading(self._source, self._capabilities, run, folder, self._address, as_recorded=self._as_recorded)
         reading.write()
-        staged = Staged(folder, reading.problems, list(self._source.notices(run)))
-        write_atomically(note, orjson.dumps({"version": run.version, "problems": staged.problems, "notices": staged.notices}))
+        staged = Staged(folder, reading.problems, list(self._source.notices(run)), reading.retold)
+        told = {"problems": staged.problems, "notices": staged.notices, "retold": staged.retold, "as_recorded": self._as_recorded}
+        write_atomically(note, orjson.dumps({"version": run.version, **told}))
         return staged
 
     def drop(self, run: RunRef) -> None:
@@ -89,6 +93,7 @@ class _Reading:
         self._as_recorded = as_recorded
         self._adapter = Adapter(capabilities)
         self.problems: list[str] = []
+        self.retold = False
 
     def write(self) -> None:
         """Write the run into its folder."""
@@ -145,7 +150,13 @@ class _Reading:
         if attached is not None and all(entry.record is record for entry, record in zip(attached, recalled.records, strict=False)):
             # As they were recorded, under the names (writer, sequence number) that they have for ever.
             self._write_entries(self._with_contents([entry for entry in attached if entry.writer], recalled))
+        elif attached is not None and (edits := find_edits([entry.record for entry in attached], recalled.state)) is not None:
+            # Likewise, and what people have changed at the service since behind them: nothing that is there already is sent anew.
+            editor = derive_writer_id(f"edits of {self._run.id}", self._run.version)
+            behind = [Entry(editor, seq, record) for seq, record in enumerate(edits)]
+            self._write_entries(self._with_contents([*(entry for entry in attached if entry.writer), *behind], recalled))
         else:
+            self.retold = attached is not None
             entries = [Entry("", seq, record) for seq, record in enumerate(recalled.records)]
             self._write_records(entry.record for entry in self._with_contents(entries, recalled))
 

@@ -123,6 +123,11 @@ def derive_writer_id(run_id: str, version: str | None) -> str:
     return "".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:8] for part in (run_id, version or ""))
 
 
+def is_derived(writer: str, run_id: str) -> bool:
+    """Return whether a writer's id stands for some version of this run, by `derive_writer_id`."""
+    return len(writer) == 16 and writer[:8] == derive_writer_id(run_id, None)[:8]
+
+
 def replaces(writer: str, other: str) -> bool:
     """Return whether two writers' ids stand for two versions of one run, by `derive_writer_id`."""
     return writer != other and len(writer) == len(other) == 16 and writer[:8] == other[:8]
