@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .cache import HashCache, Stamp
 from .lfs import POINTER_ONLY, POINTER_SIZE, parse_pointer
 from .progress import ReadingProgress
 
+T = TypeVar("T")
+
 _PIECE = 1 << 20
 _TRIES = 2
 _TASK_FILES, _TASK_SIZE = 256, 4 << 20
 """Of one task for a thread: as many files, or as many bytes."""
+_LOOK = 0.5
+"""Seconds that the main thread sleeps at a time. A signal that comes just as it falls asleep does not wake it."""
 
 
 class LocalFile(NamedTuple):
@@ -55,7 +59,7 @@ def hash_files(
     """
     with ThreadPoolExecutor(cores(), thread_name_prefix="multitrack-hash") as pool:
         # A task for each of a hundred thousand small files would cost more than hashing them.
-        stamps = [stamp for some in pool.map(_stamp_all, _parts(files)) for stamp in some]
+        stamps = [stamp for some in _results(pool.submit(_stamp_all, part) for part in _parts(files)) for stamp in some]
         # What is as small as a pointer is read in any case: that takes no longer than to ask.
         known = cache.find([it for it in stamps if isinstance(it, Stamp) and it.size > POINTER_SIZE], algorithm)
         reader = _Reader(algorithm, progress, pointers=pointers)
@@ -63,7 +67,7 @@ def hash_files(
         todo = [(place, stamp) for place, stamp in enumerate(stamps) if place not in done and isinstance(stamp, Stamp)]
         progress.expect(sum(stamp.size for _, stamp in todo))
         try:
-            for some in pool.map(lambda task: [(place, reader.hash(files[place], stamp)) for place, stamp in task], _tasks(todo)):
+            for some in _results(pool.submit(reader.hash_all, files, task) for task in _tasks(todo)):
                 done.update(some)
         except BaseException:  # Ctrl-C
             progress.stop()
@@ -87,6 +91,14 @@ def hash_stream(stream: Any, digest: Any, progress: ReadingProgress, most: int |
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _results(tasks: Iterable[Future[T]]) -> Iterator[T]:
+    """Yield what each task returns, in their order. Ctrl-C is heard."""
+    for task in list(tasks):
+        while not task.done():
+            wait([task], timeout=_LOOK)
+        yield task.result()
 
 
 def _parts(files: Sequence[LocalFile]) -> Iterator[Sequence[LocalFile]]:
@@ -139,6 +151,10 @@ class _Reader:
         self._pointers = pointers
         self.fresh: dict[Stamp, str] = {}
         """What was hashed, and did not change meanwhile."""
+
+    def hash_all(self, files: Sequence[LocalFile], task: Sequence[tuple[int, Stamp]]) -> list[tuple[int, HashedFile]]:
+        """Hash the files of one task, each with its place in `files`."""
+        return [(place, self.hash(files[place], stamp)) for place, stamp in task]
 
     def hash(self, file: LocalFile, stamp: Stamp) -> HashedFile:
         """Hash a file as it is when nobody writes to it; of one that changes again and again, what was read last, with a word on that."""
