@@ -23,6 +23,9 @@ ATTEMPTS = 5
 DOWN_AFTER = 3
 """How many runs in a row a service may fail for good before it is taken to be down, and the rest is left for another day."""
 
+LOOK = 0.5
+"""Seconds that the main thread sleeps at a time: a Ctrl-C that comes just as it falls asleep does not wake it."""
+
 
 class Migration:
     """One source, one destination, and the runs that are to be moved.
@@ -69,7 +72,7 @@ class Migration:
                         under_way.add(pool.submit(self._move, item, report))
                     if not under_way:
                         return
-                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    done, under_way = wait(under_way, timeout=LOOK, return_when=FIRST_COMPLETED)
                     for future in done:
                         if (outcome := future.result()) is not None:
                             report.add(outcome)
