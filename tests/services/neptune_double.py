@@ -198,21 +198,32 @@ def check_point(kind: str, entry: dict[str, Any]) -> None:
         raise RefusedError(400, f"time or step of {entry!r}")
 
 
+def api_token(url: str) -> str:
+    """Return the API token of a double at this address."""
+    told = {"api_address": url, "api_url": url, "api_key": "a-key-of-the-double"}
+    return base64.b64encode(json.dumps(told).encode()).decode()
+
+
+def session_token(url: str, expires: int) -> str:
+    """Return a session of a double at this address, signed by nobody. `expires`: in seconds since 1970."""
+    claims = {"exp": expires, "azp": "double", "iss": f"{url}/auth"}
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims, {}))
+
+
 class NeptuneDouble:
     """Use it in a `with`. `runs` is what it holds; `fail` may be set to a function that raises `RefusedError` for an operation's name."""
 
-    def __init__(self, projects: tuple[str, ...] = ("acme/vision",)) -> None:
+    def __init__(self, projects: tuple[str, ...] = ("acme/vision",), port: int = 0) -> None:
         self.projects = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in projects}
         self.runs: dict[str, Run] = {}
         self.requests: list[str] = []
         self.uploads: dict[str, tuple[dict[str, str], list[bytes]]] = {}
         self.fail: Any = lambda _name: None
         self._mutex = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"double": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"double": self}))
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.host}"
-        told = {"api_address": self.url, "api_url": self.url, "api_key": "a-key-of-the-double"}
-        self.token = base64.b64encode(json.dumps(told).encode()).decode()
+        self.token = api_token(self.url)
 
     def add_project(self) -> str:
         """Return the name of a new, empty project."""
@@ -242,8 +253,7 @@ class NeptuneDouble:
         return {"apiUrl": self.url, "applicationUrl": self.url, "pyLibVersions": versions, "sysNameSetByBackend": True}
 
     def _exchangeApiToken(self, _query: dict[str, str], _body: bytes) -> Any:
-        claims = {"exp": int(time.time()) + 3600, "azp": "double", "iss": f"{self.url}/auth"}
-        token = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims, {}))
+        token = session_token(self.url, int(time.time()) + 3600)
         return {"accessToken": token, "refreshToken": token, "username": "ann"}
 
     def _refresh(self, _query: dict[str, str], _body: bytes) -> Any:
