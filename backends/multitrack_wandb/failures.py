@@ -20,11 +20,11 @@ def failure_of_answer(text: str, status: int, *, answered: bool = True) -> Backe
     if status == 401:
         return AuthError(f"W&B refuses the login: {text}. Set WANDB_API_KEY, or run `wandb login --relogin`")
     if status == 403:
-        return PermanentError(f"W&B does not permit it: {text}. Is the entity one that this login may write to?")
+        return PermanentError(f"W&B does not permit it: {text}. Has this login access to the entity?")
     if status in {400, 404, 409, 410, 413, 422}:
         return PermanentError(f"W&B refuses it: {text}")
     if status or not answered or any(sign in text for sign in _NO_ANSWER):
         return TransientError(f"W&B does not answer as it should: {text}")
     if "permission denied" in text.lower() or "not authorized" in text.lower():
-        return PermanentError(f"W&B does not permit it: {text}. Is the entity one that this login may write to?")
+        return PermanentError(f"W&B does not permit it: {text}. Has this login access to the entity?")
     return PermanentError(f"W&B refuses it: {text}")

@@ -13,6 +13,7 @@ from multitrack.errors import ConfigError
 from . import names
 
 FORMS = "ENTITY/PROJECT, PROJECT, ENTITY/ (each run in the project of its own name), or a folder of runs such as ./wandb"
+_RULE = f"The name of a project has up to {names.PROJECT_LENGTH} characters, none of / \\ # ? % :"
 _BAD = re.compile(f"[{names.BAD_IN_PROJECTS}\\x00-\\x1f]")
 
 
@@ -40,7 +41,7 @@ def resolve(location: str | None, base: Path) -> str | None:
         raise ConfigError(f"wandb: {location!r} is no W&B location; a server of one's own is the setting base_url. Known forms: {FORMS}")
     entity, slash, project = location.rpartition("/")
     if (slash and not entity) or "/" in entity or _BAD.search(entity + project) or len(project) > names.PROJECT_LENGTH:
-        raise ConfigError(f"wandb: {location!r} is no W&B location. Known forms: {FORMS}")
+        raise ConfigError(f"wandb: {location!r} is no W&B location. Known forms: {FORMS}. {_RULE}")
     return location
 
 

@@ -34,10 +34,12 @@ def find_logs(place: Path) -> list[Path]:
     """Return the transaction logs at a place: a `.wandb` file, a run's folder, or a folder of those, by name.
 
     Raises:
-        PermanentError: there is nothing there.
+        PermanentError: there is nothing there, or a file that is none of these.
         TransientError: the disk refuses.
     """
     if place.is_file():
+        if place.suffix != ".wandb":
+            raise PermanentError(f"{place} is neither a folder nor a .wandb file")
         return [place]
     if not place.is_dir():
         raise PermanentError(f"there is no folder {place}; W&B's SDK writes its offline runs to ./wandb")

@@ -52,6 +52,8 @@ class OfflineSink(Sink):
     def open(self, run: RunStarted) -> Position:
         """Find the run's log, or begin one."""
         check_version()
+        if self._place.exists() and not self._place.is_dir():
+            raise PermanentError(f"{self._place} is no folder; runs are written into a folder of runs, such as ./wandb")
         self._run = run
         with _translated():
             found = self._find()
