@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from multitrack.backend import RESERVED_TAGS, TAG_PARENT, RunRef, derive_run_id
+from multitrack.backend import RESERVED_TAGS, TAG_COMPLETE, TAG_PARENT, RunRef, derive_run_id
 from multitrack.errors import RecordError
 from multitrack.records import (
     RUN_ID,
@@ -106,6 +106,8 @@ def tags_of(run: NativeRun) -> dict[str, str | None]:
     kept = {name: value for name, value in told.items() if not gone.intersection(shown_tags({name: value}))}
     words = {name: read_word(value) for name, value in own.items() if name not in names.OWN_KEYS}
     marks = {RESERVED_TAGS + name: value for name, value in words.items() if value is not None}
+    if not names.has_ended(run.state, own.get(names.STATUS)):
+        marks.pop(TAG_COMPLETE, None)
     return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent), **marks}
 
 

@@ -139,3 +139,18 @@ STATUS_FROM_STATE = {
     "preempting": "running",
     "preempted": "killed",
 }
+UNENDED = {"running", "pending", "preempting", "crashed"}
+"""States of a run whose `exit` has not arrived: W&B calls it crashed once it has not heard of it for minutes."""
+
+
+def has_ended(state: str | None, status: object) -> bool:
+    """Return whether a run's `exit` is there, if it was to have one.
+
+    wandb-core sends the last of a config before the `exit`, so what breaks off between the two leaves all our words, the completion
+    marker among them, on a run that has not ended.
+
+    Args:
+        state: W&B's word; None where nobody else has one.
+        status: ours, from the config.
+    """
+    return not (isinstance(status, str) and status in EXIT_CODES and state in UNENDED)

@@ -82,11 +82,13 @@ class WandbSink(Sink):
         self._take(there)
         if there is None:
             return Position(batches=0)
-        marker = self._encoder.config.own.get(_MARKER)
+        own = self._encoder.config.own
+        marker = own.get(_MARKER)
         self._is_marked = isinstance(marker, str)
+        is_whole = self._is_marked and names.has_ended(there.state, own.get(names.STATUS))
         # A batch may have come in parts, so the service cannot tell which ones it has: what was committed decides, and of what is sent
         # again the lines that are there are known.
-        return Position(batches=None, marker=marker if isinstance(marker, str) else None)
+        return Position(batches=None, marker=marker if is_whole else None)
 
     def write(self, batch: Batch) -> Sequence[Rejection]:
         """Add a batch to what the next upload brings."""

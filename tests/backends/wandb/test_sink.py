@@ -33,7 +33,7 @@ from multitrack.testing.scene import START, TARGET, Interrupted, InterruptedBack
 from multitrack_wandb import WandbBackend, WandbSettings, sink
 from multitrack_wandb.core import core
 from services.wandb_double.server import WandbDouble
-from services.wandb_double.state import CONSOLE, Run
+from services.wandb_double.state import CONSOLE, RefusedError, Run
 
 pytestmark = pytest.mark.slow
 
@@ -347,6 +347,37 @@ def test_a_run_that_ended_and_goes_on_loses_its_marker(scene: Scene, double: Wan
     deliver(scene, run)
     assert key in there(double, run).params["multitrack"]
     check(there(double, run), 9)
+
+
+@pytest.mark.parametrize("state", ["running", "crashed"])
+def test_a_marker_without_an_end_is_none(scene: Scene, double: WandbDouble, state: str) -> None:
+    """wandb-core sends the config, and with it the marker, before the run's end: it may die between the two."""
+    start = scene.start(project="digits")
+    run = scene.record(start, rows(0, 20))
+    key = TAG_COMPLETE.removeprefix("multitrack.")
+
+    def die(what: str) -> None:
+        if what == "file_stream" and key in there(double, run).params.get("multitrack", {}):
+            core().kill()
+            raise RefusedError(503, "too late")
+
+    double.on_request = die
+    with pytest.raises(TransientError):
+        scene.deliver(run)
+    double.on_request = lambda _: None
+    found = there(double, run)
+    assert (key in found.params["multitrack"], found.state, found.exit_code) == (True, "running", None)
+
+    found.state = state  # W&B says "crashed" after some minutes
+    assert TAG_COMPLETE not in scene.find(run).tags
+    opened = scene.backend.sink()
+    assert opened.open(start).marker is None
+    opened.close()
+
+    deliver(scene, run)
+    assert (there(double, run).state, there(double, run).exit_code) == ("finished", 0)
+    assert TAG_COMPLETE in scene.find(run).tags
+    check(there(double, run), 20)
 
 
 # -- what it holds ------------------------------------------------------------------------------------------------------------------
