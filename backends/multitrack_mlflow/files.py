@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -20,6 +20,8 @@ from .client import translated
 
 PROXIED = "mlflow-artifacts:"
 _BLOCK = 1 << 20
+_UPLOADING = ".artifact.uploading."
+"""MLflow: the beginning of the name of a file that is being uploaded; one that was broken off stays."""
 
 
 class File(NamedTuple):
@@ -190,7 +192,7 @@ class StoreFolder:
         for info in found:
             if info.is_dir:
                 yield from self._below(info.path)
-            else:
+            elif not PurePosixPath(info.path).name.startswith(_UPLOADING):
                 yield File(info.path, info.file_size)
 
     def fetch(self, path: str, size: int | None, to: Path) -> None:

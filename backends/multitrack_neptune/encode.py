@@ -195,9 +195,9 @@ class Encoder:
         new = [text for text in shown.values() if text not in self.known.tags and len(text) <= POINT_LENGTH]
         self.known.tags = self.known.tags - set(gone) | set(new)
         if gone:
-            yield _operation("RemoveStrings", "sys/tags", values=gone)
+            yield _operation("RemoveStrings", "sys/tags", values=sorted(gone))
         if new:
-            yield _operation("AddStrings", "sys/tags", values=new)
+            yield _operation("AddStrings", "sys/tags", values=sorted(new))
 
     def _tree(self, path: str, values: Mapping[str, Any]) -> Iterator[Operation]:
         for key, value in values.items():

@@ -102,13 +102,14 @@ def tags_of(run: NativeRun) -> dict[str, str | None]:
         return dict.fromkeys(run.tags)
     told = {name: read_word(value) for name, value in (own.get(names.TAGS) or {}).items()}
     sent = shown_tags(told)
+    left = () if sent else own.get(names.TAGS_LEFT) or ()
     gone = set(sent) - set(run.tags)
     kept = {name: value for name, value in told.items() if not gone.intersection(shown_tags({name: value}))}
     words = {name: read_word(value) for name, value in own.items() if name not in names.OWN_KEYS}
     marks = {RESERVED_TAGS + name: value for name, value in words.items() if value is not None}
     if not names.has_ended(run.state, own.get(names.STATUS)):
         marks.pop(TAG_COMPLETE, None)
-    return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent), **marks}
+    return {**kept, **dict.fromkeys(tag for tag in run.tags if tag not in sent and tag not in left), **marks}
 
 
 def reference(run: NativeRun) -> RunRef:

@@ -214,7 +214,10 @@ class Encoder:
             self._tell_tags()
 
     def _untag(self, name: str) -> None:
+        before = shown_tags(self._tags)
         self._tags.pop(name, None)
+        if before and not shown_tags(self._tags):
+            self.config.tell(names.TAGS_LEFT, before)
         self._tell_tags()
 
     def _tell_tags(self) -> None:

@@ -52,6 +52,8 @@ HOST = "host"
 REPRODUCES = "reproduces"
 TAGS = "tags"
 """Name to value; null for a bare tag."""
+TAGS_LEFT = "tags_left"
+"""Tags that were taken away last, and that W&B goes on to show: it takes no empty list of tags."""
 SOURCES = "sources"
 """JSON text, as `exact`: where params come from."""
 EXACT = "exact"
@@ -76,8 +78,8 @@ AXIS = "axis"
 
 OWN_KEYS = frozenset(
     (
-        PROJECT, CALLED, USER, HOST, REPRODUCES, TAGS, SOURCES, EXACT, INTS, DEFINITIONS, DATA, CAPTURE_FAILED, STATUS, STARTED,
-        ENDED, ERROR, DELETED, AXIS, "position",
+        PROJECT, CALLED, USER, HOST, REPRODUCES, TAGS, TAGS_LEFT, SOURCES, EXACT, INTS, DEFINITIONS, DATA,
+        CAPTURE_FAILED, STATUS, STARTED, ENDED, ERROR, DELETED, AXIS, "position",
     )
 )  # fmt: skip
 """Keys of `multitrack` that are no tags of multitrack's own; neither is what is no text."""

@@ -72,7 +72,19 @@ def in_plain_words(request: Any) -> Any:
         told = parse_qsl(body.decode() if isinstance(body, bytes) else body)
         body = urlencode([(name, value) for name, value in told if name not in _TOKENS]).encode()
     headers = {name: value for name, value in request.headers.items() if name.lower() in ("content-type", "host")}
-    return Request(request.method, request.uri, body, headers)
+    return Request(request.method, request.uri, _in_order(body), headers)
+
+
+def _in_order(body: Any) -> Any:
+    """Return the body with sets of strings in order: the client sends them in that of its process's hashes."""
+    if not body or b"Strings" not in bytes(body if isinstance(body, bytes) else str(body).encode()):
+        return body
+    operations = json.loads(body)
+    for operation in operations if isinstance(operations, list) else ():
+        for name in ("insertStrings", "removeStrings", "assignStringSet"):
+            if name in operation and isinstance(operation[name].get("values"), list):
+                operation[name]["values"].sort()
+    return json.dumps(operations).encode()
 
 
 def with_a_lasting_session(response: dict[str, Any]) -> dict[str, Any]:

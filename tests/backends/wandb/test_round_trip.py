@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from multitrack.adapt import Adapter
 from multitrack.backend import Batch, Conclusion, Entry, RunFilter
-from multitrack.records import Metrics, Points, Record, RunStarted
+from multitrack.records import Metrics, Points, Record, RunStarted, RunUpdated
 from multitrack.restore import without_own_marks
 from multitrack.state import compare, fold
 from multitrack_wandb import WandbBackend
@@ -88,3 +88,10 @@ def test_numbers(reopened: bool, records: list[Record], cut: int) -> None:
 @given(strategies.run_started, st.lists(descriptions, max_size=6), st.integers(1, 6), st.booleans())
 def test_descriptions(start: RunStarted, records: list[Record], cut: int, reopened: bool) -> None:
     check(records, start, cut, reopened=reopened)
+
+
+@pytest.mark.parametrize("more", [{}, {"other": "x"}])
+def test_the_last_tag_that_is_taken_away_is_away(more: dict[str, str | None]) -> None:
+    """W&B takes no empty list of tags, so that it goes on to show the last one."""
+    start = RunStarted(time=1, id="a" * 32, project="p", tags={"loss": None})
+    check([RunUpdated(time=2, removed_tags=["loss"], tags=more)], start, 1, reopened=False)
