@@ -172,7 +172,8 @@ class Encoder:
         for name, there in fields.items():
             text = getattr(record, name)
             if text is not None:
-                setattr(run, there, clean(text))
+                if text:  # emptied, it keeps what stood there, as at the service
+                    setattr(run, there, clean(text))
                 self._tell_called(name, text)
         for tag in record.removed_tags if isinstance(record, RunUpdated) else ():
             self._untag(tag)
