@@ -101,7 +101,7 @@ class LocalFolder:
         for entry in sorted(os.scandir(folder), key=lambda e: e.name):
             if entry.is_dir():
                 yield from self._below(f"{prefix}{entry.name}/", above | {real})
-            elif entry.is_file():
+            elif entry.is_file() and not entry.name.startswith(_UPLOADING):
                 yield File(prefix + entry.name, entry.stat().st_size)
 
     def fetch(self, path: str, size: int | None, to: Path) -> None:
@@ -136,7 +136,7 @@ class ServerFolder:
             name = prefix + entry["path"]
             if entry.get("is_dir"):
                 yield from self._below(f"{name}/")
-            else:
+            elif not PurePosixPath(name).name.startswith(_UPLOADING):
                 yield File(name, int(entry.get("file_size", 0)))
 
     def fetch(self, path: str, size: int | None, to: Path) -> None:
